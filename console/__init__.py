@@ -1,0 +1,1 @@
+"""The command centre: HTTP API, live stream and web page."""

@@ -1,0 +1,56 @@
+"""One tree of errors. Whether trying again can help is a property of the class.
+
+Every message names the thing that is wrong and, where there is one, the mend.
+"""
+
+
+class LinliError(Exception):
+    """Base of every error that Linli raises on purpose."""
+
+    retriable = False
+
+
+class ConfigError(LinliError):
+    """The site file, the environment or a command's arguments are wrong. Shown at start, never retried."""
+
+
+class SourceError(LinliError):
+    """A camera or a stored stream cannot be read now. The worker reconnects."""
+
+    retriable = True
+
+
+class AuthError(SourceError):
+    """The camera refused the credentials (401 or 403). Retried slowly: passwords are changed by people."""
+
+
+class UnsupportedStream(SourceError):
+    """The stream can be reached, but not analysed: wrong codec, no video, not RTSP."""
+
+    retriable = False
+
+
+class StreamChanged(SourceError):
+    """Codec or picture size changed under way; a new stream epoch is needed."""
+
+
+class ModelError(LinliError):
+    """A model file is missing, or its checksum, inputs or outputs are not what its manifest says."""
+
+
+class StorageError(LinliError):
+    """The journal, the store or the footage folder cannot be written or read."""
+
+
+class DiskFull(StorageError):
+    """There is no room left; retention or a person has to make some."""
+
+    retriable = True
+
+
+class IllegalTransition(LinliError):
+    """A state change that its table does not allow. Nothing was changed."""
+
+
+class AccessDenied(LinliError):
+    """The caller has no right to see this."""

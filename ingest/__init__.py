@@ -1,0 +1,1 @@
+"""Camera sources, packets and lazy decoding."""

@@ -1,0 +1,1 @@
+"""The frame loop and what runs it: worker, supervisor, projector, replay."""

@@ -1,0 +1,1 @@
+"""Journal, footage segments, objects, store and projections."""
