@@ -1,0 +1,271 @@
+"""The journal: what happened on this box, durable when committed, and at the same time the outbox.
+
+One SQLite file in WAL mode with `synchronous=FULL`. Several processes may have it open; in each, one thread
+writes (`storage/writer.py`), and reads are short. Beside the events it holds the stream epochs with their
+anchors, the segment index, snapshots for resuming, and how far each named consumer has read.
+
+What is appended twice, by a worker that resumes after a kill, is kept once: events are unique by
+(source, family, epoch, sequence) and by id.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from secrets import token_hex
+
+import msgspec
+
+from events import codec
+from events.bus import Record
+from events.clock import Clock
+from events.errors import StorageError
+from events.events import Access, Event, Health, Segment
+from events.ids import event_id, next_epoch
+from storage.catalog import Catalog
+from storage.database import Reader, connect, queries
+from storage.quantiles import Histogram, Quantiles
+from storage.writer import GroupWriter, Transaction
+
+BOUND = 10_000
+"""Events that may wait for the writer."""
+
+_PRUNE_STEP = 1000
+_Q = queries("journal")
+
+
+class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What this process wrote since it opened the journal."""
+
+    events: int
+    """Newly stored."""
+    repeats: int
+    """Appended again with the same bytes, and ignored."""
+    conflicts: int
+    """Appended with the key or id of another event and other bytes; the first was kept."""
+    commits: int
+    queued: int
+    problem: str
+    """Why nothing can be written at present, with the mend; empty while all is well."""
+
+
+class Journal(Catalog):
+    """See the module's text. All methods may be called from any thread.
+
+    Args:
+        path: the SQLite file; its folder is created.
+        clock: gives numbers to epochs, stamps commits, measures the lag.
+        group_s: how long the writer waits for company before it commits.
+        synchronous: SQLite's; anything below FULL loses committed events when power fails.
+        max_bytes: bound on the file (0: the disk's). At the bound, as on a full disk, nothing is dropped:
+            events wait in memory up to `BOUND`, then `append` raises DiskFull.
+
+    Attributes:
+        id: names this journal file; its offsets mean nothing in another one.
+        epoch: of this opening, the epoch of its notes.
+
+    Raises:
+        StorageError: the file cannot be opened (DiskFull: for lack of room).
+    """
+
+    id: str
+    epoch: int
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        group_s: float = 0.05,
+        synchronous: str = "FULL",
+        max_bytes: int = 0,
+    ) -> None:
+        self.path = path
+        self._clock = clock
+        self._lag = Histogram()
+
+        def opened() -> sqlite3.Connection:
+            return connect(path, "journal", synchronous=synchronous, max_bytes=max_bytes)
+
+        self._writer = GroupWriter(path, opened, group_s=group_s, bound=BOUND)
+        try:
+            self.id, self.epoch = self._writer.call(self._open)
+            reader = Reader(path, opened())
+        except StorageError:
+            self._writer.close()
+            raise
+        super().__init__(clock, self._writer, reader)
+
+    # -- events
+
+    def append(self, events: Sequence[Event], decoded_at: float | None = None) -> None:
+        """Queue events to be committed together within about `group_s`.
+
+        Waits only while `BOUND` events are queued. `decoded_at`: the clock's monotonic time at which the
+        frame was decoded that they come from, for `lag_ms`.
+
+        Raises:
+            StorageError: the queue is full and the disk takes nothing (DiskFull: for lack of room), or the
+                journal is closed. None of the events was queued.
+        """
+        if not events:
+            return
+        rows = [(e.id, e.source, e.family, e.epoch, e.sequence, codec.encode(e)) for e in events]
+
+        def work(tx: Transaction) -> None:
+            now = self._clock.wall_us()
+            for row in rows:
+                _insert(tx, row, now)
+
+        def done() -> None:
+            if decoded_at is not None:
+                self._lag.add((self._clock.monotonic() - decoded_at) * 1000, len(rows))
+
+        self._writer.post(work, len(rows), done)
+
+    def note(self, source: str, data: Health | Segment | Access, time_us: int) -> None:
+        """Queue an event that no stream can number: its epoch is this opening's, its sequence is given in
+        the writing transaction. Raises like `append`.
+        """
+        blank = Event(id="", source=source, time_us=time_us, epoch=self.epoch, sequence=0, data=data)
+        family = blank.family
+        codec.encode(blank)  # what cannot be written fails here, at its maker
+
+        def work(tx: Transaction) -> None:
+            sequence = tx.execute(_Q["next_note"], (source, family, self.epoch)).fetchall()[0][0]
+            id_ = event_id(source, family, self.epoch, sequence)
+            event = msgspec.structs.replace(blank, id=id_, sequence=sequence)
+            row = (id_, source, family, self.epoch, sequence, codec.encode(event))
+            _insert(tx, row, self._clock.wall_us())
+
+        self._writer.post(work)
+
+    def flush(self) -> None:
+        """All that was queued before is durable when this returns.
+
+        Raises:
+            StorageError: it is not, and why (DiskFull: for lack of room). It stays queued.
+        """
+        self._writer.call(lambda _: None)
+
+    def read(self, after: int, limit: int, families: Sequence[str] = ()) -> list[Record]:
+        """Up to `limit` events of the families (none given: all) with offsets above `after`, in order."""
+        return self.page(after, limit, families)[0]
+
+    def page(self, after: int, limit: int, families: Sequence[str] = ()) -> tuple[list[Record], int]:
+        """`read`, and the offset up to which there is nothing else: where to read on."""
+        last = self.last_offset()
+        if families:
+            chosen = msgspec.json.encode(list(families)).decode()
+            found = self._reader.rows(_Q["read_families"], (after, last, chosen, limit))
+        else:
+            found = self._reader.rows(_Q["read_events"], (after, last, limit))
+        records = [Record(offset, codec.decode(body)) for offset, body in found]
+        return records, records[-1].offset if len(records) == limit and limit else max(last, after)
+
+    def last_offset(self) -> int:
+        """Of the newest event; 0 if there is none."""
+        return int(self._reader.rows(_Q["last_offset"])[0][0])
+
+    def wait(self, commits: int, timeout_s: float) -> bool:
+        """Until this process has committed more than `commits` times (see `stats`), or the time is over."""
+        return self._writer.wait(commits, timeout_s)
+
+    # -- consumers
+
+    def add_consumer(self, group: str) -> int:
+        """Make the consumer known, so that nothing is pruned before it has it; answers its offset."""
+        self._writer.call(lambda tx: tx.execute(_Q["add_consumer"], (group,)))
+        return self.committed(group)
+
+    def committed(self, group: str) -> int:
+        """The offset up to which the consumer is done; 0 for a new one."""
+        found = self._reader.rows(_Q["committed_offset"], (group,))
+        return int(found[0][0]) if found else 0
+
+    def commit(self, group: str, offset: int) -> None:
+        """The consumer is done up to `offset`; durable when this returns. It never goes back."""
+        self._writer.call(lambda tx: tx.execute(_Q["commit_offset"], (group, offset)))
+
+    def forget_consumer(self, group: str) -> None:
+        """The consumer will not come back: what it has not read need not be kept for it."""
+        self._writer.call(lambda tx: tx.execute(_Q["forget_consumer"], (group,)))
+
+    # -- the journal itself
+
+    def prune(self, before_us: int) -> int:
+        """Delete events committed before `before_us` that every named consumer has; answers how many.
+
+        Stream epochs from before go too, once neither footage nor a snapshot needs them; each stream's last
+        one stays. Freed pages are used again. Without a named consumer nothing is deleted.
+        """
+        delivered = int(self._reader.rows(_Q["delivered_offset"])[0][0] or 0)
+
+        def some(tx: Transaction) -> int:
+            return tx.execute(_Q["prune_events"], (delivered, before_us, _PRUNE_STEP)).rowcount
+
+        def rest(tx: Transaction) -> None:
+            tx.execute(_Q["prune_anchors"], (before_us,))
+            tx.execute(_Q["prune_epochs"])
+            tx.execute(_Q["prune_notes"], (min(before_us, self.epoch),))
+
+        gone = step = int(self._writer.call(some))
+        while step == _PRUNE_STEP:  # in small transactions: others want to write too
+            step = int(self._writer.call(some))
+            gone += step
+        self._writer.call(rest)
+        return gone
+
+    @property
+    def healthy(self) -> bool:
+        """False while nothing can be written."""
+        return self._writer.problem is None
+
+    def stats(self) -> JournalStats:
+        """What this process wrote since it opened the journal."""
+        writer = self._writer
+        return JournalStats(
+            events=writer.stored,
+            repeats=writer.repeats,
+            conflicts=writer.conflicts,
+            commits=writer.commits,
+            queued=writer.queued,
+            problem=str(writer.problem or ""),
+        )
+
+    def lag_ms(self) -> Quantiles:
+        """Milliseconds from a frame's decoding to the commit of its events, over the run."""
+        return self._lag.quantiles()
+
+    def close(self) -> None:
+        """Commit what is queued and release the file. May be called twice.
+
+        Raises:
+            StorageError: something could not be written, and how many events it was.
+        """
+        try:
+            self._writer.close()
+        finally:
+            self._reader.close()
+
+    def _open(self, tx: Transaction) -> tuple[str, int]:
+        tx.execute("INSERT INTO journal VALUES ('id', ?) ON CONFLICT DO NOTHING", (token_hex(8),))
+        id_ = tx.execute("SELECT value FROM journal WHERE name = 'id'").fetchone()[0]
+        epoch = next_epoch(self._clock.wall_us(), tx.execute(_Q["highest_epoch"]).fetchone()[0])
+        tx.execute("INSERT INTO openings VALUES (?)", (epoch,))
+        return str(id_), epoch
+
+
+def _insert(tx: Transaction, row: tuple[str, str, str, int, int, bytes], now_us: int) -> None:
+    """Store an event once: what is there already stays."""
+    id_, source, family, epoch, sequence, body = row
+    if tx.execute(_Q["insert_event"], (id_, source, family, epoch, sequence, now_us, body)).rowcount == 1:
+        tx.stored += 1
+        return
+    kept = tx.execute(_Q["find_event"], (source, family, epoch, sequence, id_)).fetchall()
+    if kept == [(body,)]:
+        tx.repeats += 1
+    else:
+        tx.conflicts.append(
+            f"event {id_} ({source} {family} {epoch}/{sequence}) differs from the one in the journal; "
+            "the first was kept. The same footage gave different events: a changed rule, model or program"
+        )

@@ -1,0 +1,125 @@
+-- name: insert_event
+INSERT INTO events (id, source, family, epoch, sequence, committed_us, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
+
+-- name: find_event
+SELECT body FROM events WHERE (source = ? AND family = ? AND epoch = ? AND sequence = ?) OR id = ?
+
+-- name: read_events
+SELECT offset, body FROM events WHERE offset > ? AND offset <= ? ORDER BY offset LIMIT ?
+
+-- name: read_families
+SELECT offset, body FROM events
+WHERE offset > ? AND offset <= ? AND family IN (SELECT value FROM json_each(?)) ORDER BY offset LIMIT ?
+
+-- name: last_offset
+SELECT coalesce(max(offset), 0) FROM events
+
+-- name: next_note
+INSERT INTO note_sequences (source, family, epoch, next) VALUES (?, ?, ?, 1)
+ON CONFLICT (source, family, epoch) DO UPDATE SET next = next + 1
+RETURNING next - 1
+
+-- name: last_opening
+SELECT coalesce(max(epoch), 0) FROM openings
+
+-- name: last_epoch
+SELECT max(coalesce((SELECT max(epoch) FROM epochs WHERE camera = ? AND stream = ?), 0),
+           coalesce((SELECT max(epoch) FROM openings), 0))
+
+-- name: highest_epoch
+SELECT max(coalesce((SELECT max(epoch) FROM epochs), 0), coalesce((SELECT max(epoch) FROM openings), 0))
+
+-- name: insert_epoch
+INSERT INTO epochs (camera, stream, epoch, info) VALUES (?, ?, ?, ?)
+
+-- name: insert_anchor
+INSERT INTO anchors (camera, stream, epoch, n, body)
+SELECT ?1, ?2, ?3, count(*), ?4 FROM anchors WHERE camera = ?1 AND stream = ?2 AND epoch = ?3
+
+-- name: end_epoch
+UPDATE epochs SET end_pts = ?, reason = ? WHERE camera = ? AND stream = ? AND epoch = ? AND end_pts IS NULL
+
+-- name: epochs
+SELECT e.epoch, e.info, e.end_pts, e.reason, a.body
+FROM epochs e JOIN anchors a USING (camera, stream, epoch)
+WHERE e.camera = ? AND e.stream = ? ORDER BY e.epoch, a.n
+
+-- name: last_anchor
+SELECT body FROM anchors WHERE camera = ? AND stream = ? AND epoch = ? ORDER BY n DESC LIMIT 1
+
+-- name: insert_snapshot
+INSERT INTO snapshots (camera, stream, epoch, segment, pts, body) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: thin_snapshots
+DELETE FROM snapshots
+WHERE camera = ?1 AND stream = ?2
+  AND n NOT IN (SELECT n FROM snapshots WHERE camera = ?1 AND stream = ?2 ORDER BY n DESC LIMIT ?3)
+  AND (segment = '' OR n > (SELECT min(n) FROM snapshots first WHERE first.segment = snapshots.segment))
+
+-- name: last_snapshot
+SELECT camera, stream, epoch, segment, pts, body FROM snapshots
+WHERE camera = ? AND stream = ? ORDER BY n DESC LIMIT 1
+
+-- name: segment_snapshot
+SELECT camera, stream, epoch, segment, pts, body FROM snapshots
+WHERE segment = ?3 AND camera = ?1 AND stream = ?2 ORDER BY n LIMIT 1
+
+-- name: put_segment
+INSERT INTO segments (id, camera, stream, epoch, n, state, start_us, end_us, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET camera = excluded.camera, stream = excluded.stream, epoch = excluded.epoch,
+    n = excluded.n, state = excluded.state, start_us = excluded.start_us, end_us = excluded.end_us,
+    body = excluded.body
+
+-- name: segments
+-- An open segment has no end yet: it may reach into any later time.
+SELECT body FROM segments
+WHERE (?1 IS NULL OR camera = ?1) AND (?2 IS NULL OR stream = ?2)
+  AND (?3 IS NULL OR end_us >= ?3 OR state = 'open') AND (?4 IS NULL OR start_us <= ?4)
+  AND (?5 IS NULL OR state = ?5)
+ORDER BY start_us, camera, stream, epoch, n
+
+-- name: delete_segment
+DELETE FROM segments WHERE id = ?
+
+-- name: forget_segment_snapshots
+-- The newest few of each stream stay: the worker resumes from them.
+DELETE FROM snapshots
+WHERE segment = ?1
+  AND n NOT IN (SELECT n FROM snapshots last
+                WHERE last.camera = snapshots.camera AND last.stream = snapshots.stream ORDER BY n DESC LIMIT ?2)
+
+-- name: add_consumer
+INSERT INTO consumers (name, offset) VALUES (?, 0) ON CONFLICT DO NOTHING
+
+-- name: commit_offset
+INSERT INTO consumers (name, offset) VALUES (?, ?)
+ON CONFLICT (name) DO UPDATE SET offset = max(offset, excluded.offset)
+
+-- name: committed_offset
+SELECT offset FROM consumers WHERE name = ?
+
+-- name: forget_consumer
+DELETE FROM consumers WHERE name = ?
+
+-- name: delivered_offset
+SELECT min(offset) FROM consumers
+
+-- name: prune_events
+DELETE FROM events WHERE offset IN
+    (SELECT offset FROM events WHERE offset <= ? AND committed_us < ? ORDER BY offset LIMIT ?)
+
+-- name: prune_anchors
+DELETE FROM anchors WHERE epoch < ?1
+  AND (camera, stream, epoch) NOT IN (SELECT camera, stream, epoch FROM segments)
+  AND (camera, stream, epoch) NOT IN (SELECT camera, stream, epoch FROM snapshots)
+  AND epoch < (SELECT max(epoch) FROM epochs e WHERE e.camera = anchors.camera AND e.stream = anchors.stream)
+
+-- name: prune_epochs
+DELETE FROM epochs WHERE (camera, stream, epoch) NOT IN (SELECT camera, stream, epoch FROM anchors)
+
+-- name: prune_notes
+DELETE FROM note_sequences WHERE epoch < ?1
+  AND NOT EXISTS (SELECT 1 FROM events e WHERE e.source = note_sequences.source
+                  AND e.family = note_sequences.family AND e.epoch = note_sequences.epoch)

@@ -1,0 +1,74 @@
+"""Events to store, in every form."""
+
+from collections.abc import Sequence
+
+from events.events import (
+    AlertCleared,
+    AlertRaised,
+    AlertUpdated,
+    AnyPayload,
+    Crossing,
+    Event,
+    Health,
+    Interval,
+    camera_source,
+)
+from events.ids import event_id
+
+CAMERA = camera_source("site", "gate")
+EPOCH = 1_700_000_000_000_000
+
+
+def crossing(sequence: int, *, direction: str = "in", label: str = "person", source: str = CAMERA) -> Event:
+    """Number `sequence` of the family count."""
+    data = Crossing(rule="door", direction=direction, label=label, track=sequence + 1, at=(0.5, 0.25))  # type: ignore[arg-type]
+    return event(data, sequence, source=source)
+
+
+def event(data: AnyPayload, sequence: int, *, source: str = CAMERA, epoch: int = EPOCH) -> Event:
+    """The payload in an envelope, a second of media time per sequence number."""
+    return Event(
+        id=event_id(source, epoch, type(data).__name__, sequence),
+        source=source,
+        time_us=epoch + sequence * 1_000_000,
+        epoch=epoch,
+        sequence=sequence,
+        pts=sequence * 90_000,
+        data=data,
+    )
+
+
+def interval(sequence: int, start_us: int, counts: dict[str, int], *, epoch: int = EPOCH) -> Event:
+    """A minute of the rule `door`."""
+    data = Interval(
+        rule="door", start_us=start_us, end_us=start_us + 60_000_000, counts=counts, observed_s=30.0
+    )
+    return event(data, sequence, epoch=epoch)
+
+
+def alert(name: str, first: int = 0) -> Sequence[Event]:
+    """Raised, updated, cleared, with sequence numbers from `first`."""
+    box = (0.1, 0.2, 0.3, 0.4)
+    since = EPOCH + first * 1_000_000
+    return (
+        event(
+            AlertRaised(
+                alert=name,
+                rule="yard",
+                kind="intrusion",
+                severity="major",
+                label="person",
+                tracks=(1,),
+                box=box,
+                since_us=since,
+                detail={"dwell_s": 2.5},
+            ),
+            first,
+        ),
+        event(AlertUpdated(alert=name, rule="yard", tracks=(1, 2), box=(0.1, 0.2, 0.5, 0.6)), first + 1),
+        event(AlertCleared(alert=name, rule="yard", reason="left", until_us=since + 1_500_000), first + 2),
+    )
+
+
+def health(state: str, what: str = "connection") -> Health:
+    return Health(what=what, state=state, message=f"{what} {state}")  # type: ignore[arg-type]
