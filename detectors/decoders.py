@@ -1,0 +1,167 @@
+"""From a model's outputs to boxes: one function for each family of detectors, and what they share.
+
+A decoder takes the outputs, the input's size and the classes asked for, and gives the candidates above a
+score as `Raw`, in pixels of the input. Everything is done on whole arrays, and candidates are dropped by
+score before anything dearer is computed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from events.errors import ModelError
+
+Floats = NDArray[np.float32]
+Indices = NDArray[np.intp]
+
+STRIDES = (8, 16, 32)
+"""Of the three feature maps that NanoDet and YOLOX predict on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Candidates in pixels of the model's input."""
+
+    boxes: Floats
+    """[N, 4] x1 y1 x2 y2."""
+    scores: Floats
+    """[N]"""
+    classes: Indices
+    """[N] the model's class numbers."""
+
+
+Decoder = Callable[[Sequence[Floats], tuple[int, int], Indices, float], Raw]
+"""(outputs, (height, width) of the input, class numbers asked for, least score) -> candidates."""
+
+
+def nanodet(outputs: Sequence[Floats], size: tuple[int, int], wanted: Indices, least: float) -> Raw:
+    """NanoDet: for each of three feature maps class scores [1, n, classes] and box sides [1, n, 4 * bins].
+
+    Each side of a box is the mean of a distribution over distances in strides (Generalized Focal Loss,
+    Li et al. 2020, eq. 3-5); the scores are sigmoids already.
+    """
+    _expect(len(outputs) == 6, "NanoDet has six outputs")
+    maps = []
+    for scores, sides, stride in zip(outputs[:3], outputs[3:], STRIDES, strict=True):
+        rows, best, classes = _best(scores[0], wanted, least)
+        bins = sides.shape[2] // 4
+        logits = sides[0, rows].reshape(-1, 4, bins)
+        weights = np.exp(logits - logits.max(axis=2, keepdims=True))
+        distance = weights @ np.arange(bins, dtype=np.float32) / weights.sum(axis=2) * stride
+        centre = (_grid(size, stride)[rows] + 0.5) * stride
+        boxes = np.concatenate([centre - distance[:, :2], centre + distance[:, 2:]], axis=1)
+        maps.append(Raw(boxes.astype(np.float32), best, classes))
+    return _joined(maps)
+
+
+def yolox(outputs: Sequence[Floats], size: tuple[int, int], wanted: Indices, least: float) -> Raw:
+    """YOLOX: one output [1, n, 5 + classes], of centre, log size, objectness and class scores (Ge et al.
+    2021); the score is objectness times class score."""
+    rows_of = outputs[0][0]
+    grid, stride = _yolox_grid(size)
+    _expect(len(rows_of) == len(grid), f"YOLOX has {len(grid)} rows at this size, not {len(rows_of)}")
+    sure = np.flatnonzero(rows_of[:, 4] >= least)
+    rows, best, classes = _best(rows_of[sure, 5:] * rows_of[sure, 4:5], wanted, least)
+    kept = sure[rows]
+    centre = (rows_of[kept, :2] + grid[kept]) * stride[kept]
+    half = np.exp(rows_of[kept, 2:4]) * (stride[kept] / 2)
+    return Raw(np.concatenate([centre - half, centre + half], axis=1), best, classes)
+
+
+def ssd(outputs: Sequence[Floats], size: tuple[int, int], wanted: Indices, least: float) -> Raw:
+    """SSD (Liu et al. 2016) of TensorFlow's object detection: box codes [1, n, 4], class logits
+    [1, n, 1 + classes] with the background first, anchors [1, n, 4] as y1 x1 y2 x2 from 0 to 1."""
+    _expect(len(outputs) == 3, "SSD has three outputs: box codes, logits, anchors")
+    codes, logits, anchors = (output[0] for output in outputs)
+    floor = np.float32(np.log(least / (1 - least))) if 0 < least < 1 else np.float32(-np.inf)
+    rows, best, classes = _best(logits[:, 1:], wanted, float(floor))
+    anchor, code = anchors[rows], codes[rows]
+    extent = anchor[:, 2:] - anchor[:, :2]
+    centre = anchor[:, :2] + extent / 2 + code[:, :2] / 10 * extent
+    half = np.exp(code[:, 2:] / 5) * extent / 2
+    scale = np.array([size[1], size[0], size[1], size[0]], np.float32)
+    boxes = np.concatenate([centre - half, centre + half], axis=1)[:, [1, 0, 3, 2]] * scale
+    return Raw(boxes, 1 / (1 + np.exp(-best)), classes)
+
+
+def detr(outputs: Sequence[Floats], size: tuple[int, int], wanted: Indices, least: float) -> Raw:
+    """RT-DETR, D-FINE and their kin, in either form they are exported in: labels [1, n], boxes [1, n, 4]
+    x1 y1 x2 y2 in pixels, scores [1, n]; or class logits [1, n, classes] and boxes [1, n, 4] as centre and
+    size from 0 to 1 (Zhao et al. 2024: sigmoid scores, no suppression of neighbours)."""
+    if len(outputs) == 3:
+        labels, boxes, scores = outputs[0][0], outputs[1][0], outputs[2][0]
+        kept = np.flatnonzero((scores >= least) & np.isin(labels, wanted))
+        return Raw(boxes[kept].astype(np.float32), scores[kept], labels[kept].astype(np.intp))
+    _expect(len(outputs) == 2, "a DETR has outputs (labels, boxes, scores) or (logits, boxes)")
+    scores = 1 / (1 + np.exp(-outputs[0][0]))
+    rows, best, classes = _best(scores, wanted, least)
+    boxes = outputs[1][0][rows] * np.array([size[1], size[0], size[1], size[0]], np.float32)
+    half = boxes[:, 2:] / 2
+    return Raw(np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1), best, classes)
+
+
+DECODERS: dict[str, Decoder] = {"nanodet": nanodet, "yolox": yolox, "ssd": ssd, "detr": detr}
+
+
+def suppress(raw: Raw, iou: float, limit: int = 300) -> Indices:
+    """Greedy non-maximum suppression within each class: which candidates stay, best first.
+
+    The order is that of the scores; equal scores keep the order of the candidates, so the same candidates
+    always give the same answer.
+    """
+    order = np.argsort(-raw.scores, kind="stable")[: 10 * limit]
+    boxes, classes = raw.boxes[order], raw.classes[order]
+    x1, y1, x2, y2 = boxes.T
+    area = (x2 - x1) * (y2 - y1)
+    kept: list[int] = []
+    left = np.arange(len(order))
+    while left.size and len(kept) < limit:
+        best, left = int(left[0]), left[1:]
+        kept.append(best)
+        w = np.minimum(x2[best], x2[left]) - np.maximum(x1[best], x1[left])
+        h = np.minimum(y2[best], y2[left]) - np.maximum(y1[best], y1[left])
+        shared = np.maximum(w, 0) * np.maximum(h, 0)
+        near = shared > iou * (area[best] + area[left] - shared)
+        left = left[~(near & (classes[left] == classes[best]))]
+    return cast(Indices, order[kept])
+
+
+def _best(scores: Floats, wanted: Indices, least: float) -> tuple[Indices, Floats, Indices]:
+    """Rows of `scores` [n, classes] whose best wanted class reaches `least`: (rows, scores, classes)."""
+    asked = scores if len(wanted) == scores.shape[1] else scores[:, wanted]
+    rows = np.flatnonzero(asked.max(axis=1) >= least) if asked.size else np.zeros(0, np.intp)
+    columns = asked[rows].argmax(axis=1) if rows.size else np.zeros(0, np.intp)
+    return rows, asked[rows, columns], wanted[columns]
+
+
+@lru_cache(maxsize=1024)
+def _grid(size: tuple[int, int], stride: int) -> Floats:
+    """Cell numbers x, y [n, 2] of a feature map, row by row."""
+    rows, columns = -(-size[0] // stride), -(-size[1] // stride)
+    y, x = np.mgrid[:rows, :columns]
+    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def _yolox_grid(size: tuple[int, int]) -> tuple[Floats, Floats]:
+    grids = [_grid(size, stride) for stride in STRIDES]
+    strides = [np.full((len(g), 1), s, np.float32) for g, s in zip(grids, STRIDES, strict=True)]
+    return np.concatenate(grids), np.concatenate(strides)
+
+
+def _joined(parts: Sequence[Raw]) -> Raw:
+    def join(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate(arrays)
+
+    return Raw(
+        join([p.boxes for p in parts]), join([p.scores for p in parts]), join([p.classes for p in parts])
+    )
+
+
+def _expect(true: bool, otherwise: str) -> None:
+    if not true:
+        raise ModelError(f"{otherwise}; is `decoder` in the manifest the right one?")
