@@ -1,0 +1,179 @@
+"""What the loop did with a segment, line by line beside its footage: what a replay follows.
+
+One JSON object a line, the kind in `type`. Written by the analysis thread, behind the recorder; a line that a
+kill tore is dropped by the reader and cut off by the next writer.
+
+    {"type":"open","epoch":1,"pts":0,...}
+    {"type":"frame","pts":7500,"tracks":[[1,"person",0.81,10.0,20.0,60.5,180.0,true]],"crops":[]}
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+import msgspec
+
+from events.errors import StorageError
+from events.media import Anchor
+from events.observations import Observation
+
+TraceTrack = tuple[int, str, float, float, float, float, float, bool]
+"""ordinal, label, score, x1, y1, x2, y2, seen; pixels of the analysed picture, to a tenth."""
+
+
+class _Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    pass
+
+
+class Open(_Line, frozen=True, kw_only=True, tag="open"):
+    """The segment's analysis begins. A resumed worker writes another one."""
+
+    epoch: int
+    pts: int
+    model: str
+    """Digest of the model file."""
+    settings: str
+    """Digest of the camera's settings: a replay with others is not the same run."""
+    width: int
+    height: int
+    """Of the analysed picture: what boxes are measured in."""
+    anchors: tuple[Anchor, ...]
+    """The epoch's capture times so far."""
+
+
+class Gate(_Line, frozen=True, kw_only=True, tag="gate"):
+    """From `pts` on more, or less, of the stream is decoded."""
+
+    pts: int
+    state: str
+    why: str
+
+
+class Frame(_Line, frozen=True, kw_only=True, tag="frame"):
+    """A picture was inferred."""
+
+    pts: int
+    tracks: tuple[TraceTrack, ...] = ()
+    crops: tuple[tuple[int, int, int, int], ...] = ()
+
+    @classmethod
+    def of(cls, observation: Observation, crops: Sequence[tuple[int, int, int, int]] = ()) -> Self:
+        """The line for what the tracker made of a picture."""
+        tracks = tuple(
+            (
+                t.ordinal,
+                t.label,
+                round(t.score, 3),
+                round(t.box.x1, 1),
+                round(t.box.y1, 1),
+                round(t.box.x2, 1),
+                round(t.box.y2, 1),
+                t.seen,
+            )
+            for t in observation.tracks
+        )
+        return cls(pts=observation.pts, tracks=tracks, crops=tuple(crops))
+
+
+class Shed(_Line, frozen=True, kw_only=True, tag="shed"):
+    """The box was too slow: packets from `from_pts` to before `to_pts` were passed over, or (the two are the
+    same) the look at one picture was refused."""
+
+    from_pts: int
+    to_pts: int
+    why: str
+
+
+class Mode(_Line, frozen=True, kw_only=True, tag="mode"):
+    """From `pts` on decoding is lazy, or of everything."""
+
+    pts: int
+    mode: Literal["lazy", "full"]
+
+
+class AnchorLine(_Line, frozen=True, kw_only=True, tag="anchor"):
+    """From the anchor's `pts` on capture time is mapped by it."""
+
+    anchor: Anchor
+
+
+class Reached(_Line, frozen=True, kw_only=True, tag="reached"):
+    """Everything up to `pts` was analysed, also where no line says so: nothing was there to be said."""
+
+    pts: int
+
+
+Line = Open | Gate | Frame | Shed | Mode | AnchorLine | Reached
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Line)
+
+
+class TraceWriter:
+    """Appends lines; each is with the operating system when `append` returns, so a kill cannot take it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or continue the trace at `path`.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            _cut_torn_line(self._fd)
+        except OSError as error:
+            raise StorageError(f"trace {path} cannot be written: {error.strerror}") from error
+
+    def append(self, *lines: Line) -> None:
+        """Add lines, in one write.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        data = b"".join(_encoder.encode(line) + b"\n" for line in lines)
+        try:
+            written = os.write(self._fd, data)
+        except OSError as error:
+            raise StorageError(f"trace {self._path} cannot be written: {error.strerror}") from error
+        if written != len(data):
+            _cut_torn_line(self._fd)
+            raise StorageError(f"trace {self._path} cannot be written: no room; free some space")
+
+    def close(self) -> None:
+        """May be called twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _cut_torn_line(fd: int) -> None:
+    size = os.fstat(fd).st_size
+    if size == 0 or os.pread(fd, 1, size - 1) == b"\n":
+        return
+    data = os.pread(fd, size, 0)
+    os.ftruncate(fd, data.rfind(b"\n") + 1)
+
+
+def read_trace(path: Path) -> list[Line]:
+    """The trace's lines; none if there is no trace. A torn last line is left out.
+
+    Raises:
+        StorageError: a line before the last is damaged; the message has its number.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StorageError(f"trace {path} cannot be read: {error.strerror}") from error
+    whole = data[: data.rfind(b"\n") + 1]
+    lines: list[Line] = []
+    for n, raw in enumerate(whole.splitlines(), 1):
+        try:
+            lines.append(_decoder.decode(raw))
+        except msgspec.MsgspecError as error:
+            raise StorageError(f"trace {path}, line {n}, is damaged: {error}") from error
+    return lines
