@@ -60,7 +60,10 @@ class SegmentIndex(Protocol):
         to_us: int | None = None,
         state: SegmentState | None = None,
     ) -> list[SegmentRow]:
-        """Rows that match all that is given and overlap [from_us, to_us], oldest start first."""
+        """Rows that match all that is given and overlap [from_us, to_us], oldest start first.
+
+        An open segment has no end yet: it overlaps with every later time.
+        """
 
     def delete_segment(self, id: str) -> None:
         """Forget the row; nothing happens if there is none."""

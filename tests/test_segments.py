@@ -273,8 +273,7 @@ def test_a_full_disk_keeps_what_was_written_and_tries_again(
 
     monkeypatch.setattr(os, "write", full_after_three)
     with pytest.raises(DiskFull, match="free some space"):
-        for packet in packets:
-            writer.write(packet)
+        list(map(writer.write, packets))
     monkeypatch.undo()
     (row,) = index.segments()
     assert row.state == "recovered"
