@@ -5,6 +5,7 @@ one pass per channel writes it into the input tensor, which is made once. Nothin
 """
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import av
 import av.video.plane
@@ -36,13 +37,14 @@ class Fit:
         x1, y1, x2, y2 = self.crop
         factor = np.array([(x2 - x1) / self.width, (y2 - y1) / self.height] * 2, np.float32)
         moved = boxes * factor + np.array([x1, y1, x1, y1], np.float32)
-        return np.clip(moved, np.array([x1, y1, x1, y1], np.float32), np.array([x2, y2, x2, y2], np.float32))
+        low, high = np.array([x1, y1, x1, y1], np.float32), np.array([x2, y2, x2, y2], np.float32)
+        return cast(NDArray[np.float32], np.clip(moved, low, high))
 
 
 def fit(spec: Input, size: tuple[int, int], crop: Crop | None = None) -> Fit:
     """Place a picture of `size` (width, height), or a crop of it, into the model's input.
 
-    Crops are widened to even pixels and never enlarged beyond the model's own width and height.
+    Crops are widened to even pixels. Where the model takes any size, a crop is never enlarged.
     """
     width, height = size
     if crop is None:
@@ -55,6 +57,8 @@ def fit(spec: Input, size: tuple[int, int], crop: Crop | None = None) -> Fit:
     if spec.fit == "stretch":
         return Fit((x1, y1, x2, y2), spec.width, spec.height, spec.width, spec.height)
     scale = min(spec.width / (x2 - x1), spec.height / (y2 - y1))
+    if crop is not None and spec.stride:
+        scale = min(scale, 1.0)  # a crop shows more pixels of an object, not larger ones
     w, h = max(round((x2 - x1) * scale), 1), max(round((y2 - y1) * scale), 1)
     if not spec.stride:
         return Fit((x1, y1, x2, y2), w, h, spec.width, spec.height)
@@ -108,8 +112,8 @@ class Letterbox:
         scaled = reformatter.reformat(
             frame, width, height, self._format, interpolation=Interpolation.BILINEAR, threads=1
         )
-        plane = scaled.planes[0]
-        return np.ndarray((height, width, 3), np.uint8, buffer=plane, strides=(plane.line_size, 3, 1))
+        lines = _plane(scaled.planes[0])
+        return np.lib.stride_tricks.as_strided(lines, (height, width, 3), (lines.strides[0], 3, 1))
 
     def _crop(self, frame: av.VideoFrame, crop: Crop) -> av.VideoFrame:
         """The crop as a frame of its own, copied plane by plane; the frame is reused."""
@@ -136,4 +140,4 @@ class Letterbox:
 
 def _plane(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
     """A view of an 8-bit plane, [height, bytes in a line]."""
-    return np.ndarray((plane.height, plane.line_size), np.uint8, buffer=plane)
+    return np.frombuffer(cast(Any, plane), np.uint8).reshape(-1, plane.line_size)
