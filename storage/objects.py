@@ -1,0 +1,98 @@
+"""Objects: pictures and clips by key. Here in a folder; the same contract suits an S3 bucket.
+
+A key is one or more names joined by `/`; a name has letters, digits, `.`, `_`, `-` and does not begin with a
+dot, so no key leads out of the folder.
+"""
+
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from events.errors import StorageError
+from storage.database import storage_error, sync_folder
+
+_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_HALF = ".half"
+
+
+class Objects(Protocol):
+    """Bytes by key. A reader sees an object whole or not at all."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store, or replace; durable when this returns. Raises StorageError (DiskFull: no room)."""
+
+    def get(self, key: str) -> bytes | None:
+        """The object; None if there is none."""
+
+    def delete(self, key: str) -> None:
+        """Remove it; nothing happens if there is none."""
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Keys that begin with the prefix, in order."""
+
+
+class FolderObjects:
+    """Each object a file below `root`. The folder is made when the first object is put."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, key: str, data: bytes) -> None:
+        path = self.path(key)
+        half = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{_HALF}")
+        try:
+            self._make(path.parent)
+            with half.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            half.replace(path)
+            sync_folder(path.parent)
+        except OSError as e:
+            with contextlib.suppress(OSError):
+                half.unlink()
+            raise storage_error(e, path) from e
+
+    def get(self, key: str) -> bytes | None:
+        path = self.path(key)
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        except OSError as e:
+            raise storage_error(e, path) from e
+
+    def delete(self, key: str) -> None:
+        path = self.path(key)
+        try:
+            path.unlink(missing_ok=True)
+        except (NotADirectoryError, IsADirectoryError):
+            return
+        except OSError as e:
+            raise storage_error(e, path) from e
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        found = (path.relative_to(self._root).as_posix() for path in self._root.rglob("*") if path.is_file())
+        yield from sorted(key for key in found if key.startswith(prefix) and not key.endswith(_HALF))
+
+    def path(self, key: str) -> Path:
+        """Where the object's file is or would be (to send it without reading it).
+
+        Raises:
+            StorageError: not a key.
+        """
+        if not _KEY.fullmatch(key):
+            raise StorageError(f"{key!r} is not a key: use names of letters, digits, . _ - joined by /")
+        return self._root / key
+
+    def _make(self, folder: Path) -> None:
+        """Create a folder and its parents, each name durable."""
+        if folder.is_dir():
+            return
+        self._make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)

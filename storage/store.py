@@ -1,0 +1,213 @@
+"""The store: projections of the events in a second SQLite file, each event exactly once.
+
+A batch of records, the changes they make and the offset up to which they came are one transaction. A record
+at or before that offset, or with the (camera, family, epoch, sequence) of an event that is here already, is
+passed over. So a store that was killed, or gets everything again, ends the same.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from events import codec
+from events.bus import Record, Subscription
+from storage.database import Reader, connect, queries, roll_back, storage_error
+from storage.projections import (
+    AccessRow,
+    AlertRow,
+    CountRow,
+    HealthRow,
+    TotalRow,
+    changes,
+    merge_counts,
+)
+
+_Q = queries("store")
+_FOREVER_US = 1 << 62
+_Row = TypeVar("_Row")
+
+
+class StoreSizes(msgspec.Struct, frozen=True, kw_only=True):
+    """How much there is in a store."""
+
+    events: int
+    alerts: int
+    open_alerts: int
+
+
+class Store(Protocol):
+    """What the projector writes and the page, the command line and the auditor read. From any thread.
+
+    `camera` is a camera's (or box's) id, or its whole source; None: all.
+    """
+
+    def offset(self, log: str) -> int:
+        """How far the records of a log (a bus, or a partition of one) were applied; 0: not at all."""
+
+    def apply(self, log: str, records: Sequence[Record]) -> int:
+        """Apply records of a log in order, all or none; answers how many were new here.
+
+        Raises:
+            StorageError: nothing was applied; the same records may be given again.
+        """
+
+    def cameras_health(self, camera: str | None = None) -> list[HealthRow]:
+        """The last state of everything that was ever said to be wrong, by source."""
+
+    def alerts(
+        self,
+        limit: int = 100,
+        open_only: bool = False,
+        camera: str | None = None,
+        before_us: int | None = None,
+    ) -> list[AlertRow]:
+        """Alerts, the last raised first; `before_us`: only those raised before (for the next page)."""
+
+    def alert(self, alert: str) -> AlertRow | None:
+        """One alert by its id."""
+
+    def counts(self, camera: str | None = None, from_us: int = 0, to_us: int | None = None) -> list[CountRow]:
+        """Per rule and interval, for intervals that start in [from_us, to_us), oldest first."""
+
+    def totals(self, camera: str | None = None) -> list[TotalRow]:
+        """All crossings per source, rule, direction and class."""
+
+    def events(self, after: int = 0, limit: int = 500) -> list[Record]:
+        """All events for the auditor, in the order in which they came; offsets are the store's own."""
+
+    def access(self, limit: int = 100) -> list[AccessRow]:
+        """Who looked at pictures, the latest first."""
+
+    def sizes(self) -> StoreSizes:
+        """How much there is."""
+
+    def close(self) -> None:
+        """Release the file or connection."""
+
+
+class SqliteStore:
+    """The store of one box.
+
+    Raises:
+        StorageError: the file cannot be opened or created (DiskFull: for lack of room).
+    """
+
+    def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
+        self._path = path
+        self._connection = connect(path, "store", synchronous=synchronous)
+        self._writing = threading.Lock()
+        self._reader = Reader(path, connect(path, "store"))
+
+    def offset(self, log: str) -> int:
+        found = self._reader.rows(_Q["offset"], (log,))
+        return int(found[0][0]) if found else 0
+
+    def apply(self, log: str, records: Sequence[Record]) -> int:
+        if not records:
+            return 0
+        with self._writing:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                new = self._apply(log, records)
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as e:
+                roll_back(self._connection)
+                raise storage_error(e, self._path) from e
+        return new
+
+    def _apply(self, log: str, records: Sequence[Record]) -> int:
+        execute = self._connection.execute
+        found = execute(_Q["offset"], (log,)).fetchall()
+        done = int(found[0][0]) if found else 0
+        new = 0
+        for record in records:
+            if record.offset <= done:
+                continue
+            done = record.offset
+            e = record.event
+            row = (e.id, e.source, e.family, e.epoch, e.sequence, e.time_us, codec.encode(e))
+            if execute(_Q["insert_event"], row).rowcount != 1:
+                continue
+            new += 1
+            change = changes(e)
+            if change is not None:
+                execute(_Q[change[0]], change[1])
+        execute(_Q["set_offset"], (log, done))
+        return new
+
+    def cameras_health(self, camera: str | None = None) -> list[HealthRow]:
+        return _typed(HealthRow, self._reader.rows(_Q["health"], (camera,)))
+
+    def alerts(
+        self,
+        limit: int = 100,
+        open_only: bool = False,
+        camera: str | None = None,
+        before_us: int | None = None,
+    ) -> list[AlertRow]:
+        before = _FOREVER_US if before_us is None else before_us
+        return _typed(AlertRow, self._reader.rows(_Q["alerts"], (camera, open_only, before, limit)))
+
+    def alert(self, alert: str) -> AlertRow | None:
+        rows = _typed(AlertRow, self._reader.rows(_Q["alert"], (alert,)))
+        return rows[0] if rows else None
+
+    def counts(self, camera: str | None = None, from_us: int = 0, to_us: int | None = None) -> list[CountRow]:
+        to = _FOREVER_US if to_us is None else to_us
+        return merge_counts(_typed(CountRow, self._reader.rows(_Q["intervals"], (camera, from_us, to))))
+
+    def totals(self, camera: str | None = None) -> list[TotalRow]:
+        return _typed(TotalRow, self._reader.rows(_Q["totals"], (camera,)))
+
+    def events(self, after: int = 0, limit: int = 500) -> list[Record]:
+        found = self._reader.rows(_Q["events"], (after, limit))
+        return [Record(n, codec.decode(body)) for n, body in found]
+
+    def access(self, limit: int = 100) -> list[AccessRow]:
+        return _typed(AccessRow, self._reader.rows(_Q["access"], (limit,)))
+
+    def sizes(self) -> StoreSizes:
+        events, alerts, open_alerts = self._reader.rows(_Q["sizes"])[0]
+        return StoreSizes(events=events, alerts=alerts, open_alerts=open_alerts)
+
+    def close(self) -> None:
+        self._reader.close()
+        with self._writing:
+            self._connection.close()
+
+
+def catch_up(
+    subscription: Subscription, store: Store, log: str, *, timeout_s: float = 0.0, limit: int = 500
+) -> int:
+    """One step of projecting: poll, apply, then commit on the bus; answers how many records were polled.
+
+    Begin with `subscription.seek(store.offset(log))`: the store's own offset counts, not the bus's.
+    """
+    records = subscription.poll(timeout_s, limit)
+    if records:
+        store.apply(log, records)
+        subscription.commit(records[-1].offset)
+    return len(records)
+
+
+_json_columns = frozenset({"counts", "occupancy", "tracks", "box", "detail"})
+
+
+def _typed(kind: type[_Row], rows: list[Any]) -> list[_Row]:
+    """Rows of a query, whose columns are the fields of `kind` in order, as values."""
+    names = kind.__struct_fields__  # type: ignore[attr-defined]
+    return [
+        msgspec.convert(
+            {
+                name: msgspec.json.decode(value) if name in _json_columns else value
+                for name, value in zip(names, row, strict=True)
+            },
+            kind,
+            strict=False,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,52 @@
+"""What each payload changes, and intervals put together again."""
+
+from typing import get_args
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.events import AnyPayload, Segment
+from storage.database import queries
+from storage.projections import _STATEMENTS, CountRow, changes, merge_counts
+from tests.contracts.examples import crossing, event, health
+
+
+def test_every_payload_is_projected_but_the_segment_which_is_only_kept() -> None:
+    assert set(get_args(AnyPayload)) - set(_STATEMENTS) == {Segment}
+
+
+def test_a_change_names_a_query_and_carries_its_values() -> None:
+    change = changes(crossing(3))
+    assert change is not None
+    statement, values = change
+    assert statement in queries("store")
+    assert values["at"] == "[0.5,0.25]"
+    assert (values["rule"], values["direction"], values["sequence"]) == ("door", "in", 3)
+    assert [changes(event(health(s), 0)) is not None for s in ("raised", "note")] == [True, True]
+
+
+def row(counts: dict[str, int], occupancy: dict[str, float], observed_s: float) -> CountRow:
+    return CountRow(
+        source="/s/camera/c",
+        rule="r",
+        start_us=0,
+        end_us=60,
+        counts=counts,
+        occupancy=occupancy,
+        observed_s=observed_s,
+    )
+
+
+def test_occupancy_is_weighted_by_what_was_observed() -> None:
+    parts = [row({}, {"person": 3.0}, 10.0), row({}, {"person": 1.0, "car": 4.0}, 30.0)]
+    assert merge_counts(parts)[0].occupancy == {"car": 3.0, "person": 1.5}
+    assert merge_counts([row({}, {"car": 1.0}, 0.0)] * 2)[0].occupancy == {"car": 0.0}
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["in.person", "out.car", "max.person"]), st.integers(0, 99))))
+def test_merging_loses_no_count(parts: list[dict[str, int]]) -> None:
+    merged = merge_counts([row(counts, {}, 1.0) for counts in parts])
+    assert len(merged) == (1 if parts else 0)
+    for name in {name for counts in parts for name in counts}:
+        pick = max if name.startswith("max.") else sum
+        assert merged[0].counts[name] == pick(counts.get(name, 0) for counts in parts)
