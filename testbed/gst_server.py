@@ -100,7 +100,8 @@ class Camera:
                 return None
             self.index = 0
             self.shift += self.head["duration"]
-        return (self.units[self.index][1] + self.shift) / 90_000
+        # Never before its own presentation time: a camera cannot send what it has not seen.
+        return (self.units[self.index][1] + self.shift + self.head["lead"]) / 90_000
 
     def push(self):
         pts, dts, key, data = self.units[self.index]

@@ -79,6 +79,7 @@ def write_units(clip: Path | str, target: Path) -> None:
             "width": context.width,
             "height": context.height,
             "duration": times[-1][1] - first + step,
+            "lead": max(pts - dts for pts, dts in times),
         }
         out.write(json.dumps(head).encode() + b"\n")
         for packet, (pts, dts) in zip(packets, times, strict=True):
