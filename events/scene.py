@@ -1,0 +1,47 @@
+"""What the engine shows its rules at one moment."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from events.events import AnyPayload
+from events.ids import event_id
+from events.targets import Target
+
+
+class Scene(NamedTuple):
+    """The targets and the times at one moment."""
+
+    epoch: int
+    pts: int
+    """Media time of the epoch, ticks."""
+    watched: int
+    """Analysed media time, ticks: it does not pass while frames are shed, and goes on from epoch to epoch.
+    All of the rules' timers run on it."""
+    capture_us: int
+    size: tuple[int, int]
+    """Width and height of the analysed picture."""
+    seen: Sequence[Target] = ()
+    """Those that are there, by serial."""
+    gone: Sequence[int] = ()
+    """Serials that will not come back."""
+    fresh: bool = False
+    """True: a frame was analysed. False: only time passed."""
+
+
+class Draft(NamedTuple):
+    """An event before it gets its envelope."""
+
+    id: str
+    data: AnyPayload
+
+
+class Naming(NamedTuple):
+    """Makes the ids of one rule's events."""
+
+    site: str
+    camera: str
+    rule: str
+
+    def id(self, epoch: int, first_us: int, key: int, phase: str, occurrence: int) -> str:
+        """The id of an event about `key` (a target's serial, an interval, a place) since `first_us`."""
+        return event_id(self.site, self.camera, epoch, self.rule, first_us, key, phase, occurrence)
