@@ -1,0 +1,138 @@
+"""The console as an ASGI application: its parts and its routes.
+
+app = create_app(site=..., store=..., journal=..., footage=..., objects=..., access=..., clock=...)
+server = ConsoleServer(app, "127.0.0.1", 8080)      # console/server.py
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from console import api, evidence, metrics
+from console.access import AccessPolicy, Sessions
+from console.accesslog import AccessLog
+from console.context import Console
+from console.guard import Guard
+from console.live import live
+from console.plain import PlainLooks
+from console.problems import Problem, on_http_error, on_linli_error, on_problem
+from console.push import events
+from console.site import SiteView
+from events.clock import Clock
+from events.errors import LinliError
+from storage.journal import Journal
+from storage.store import Store
+
+_STATIC = Path(__file__).parent / "static"
+_FILES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def create_app(  # noqa: PLR0913  the console's parts, each given by name once
+    *,
+    site: SiteView,
+    store: Store,
+    journal: Journal,
+    footage: Path,
+    objects: Path,
+    access: AccessPolicy,
+    clock: Clock,
+    hosts: Sequence[str] = (),
+    log_name: str = "",
+) -> Starlette:
+    """The application.
+
+    Args:
+        footage: root of the segments.
+        objects: folder with `pictures/{alert}.jpg` and `clips/{alert}.mp4`, pixelated, made by the pipeline.
+        access: who may see what (`console.access.read_policy`).
+        hosts: names it answers to besides addresses and localhost.
+        log_name: by which the projector knows the journal in the store (`store.offset`); its id by default.
+    """
+    console = Console(
+        site=site,
+        store=store,
+        journal=journal,
+        footage=footage,
+        objects=objects,
+        policy=access,
+        clock=clock,
+        sessions=Sessions(clock),
+        log=AccessLog(journal, clock, f"/{site.id}/box/console"),
+        looks=PlainLooks(clock),
+        log_name=log_name or journal.id,
+    )
+    app = Starlette(
+        routes=_routes(),
+        middleware=[Middleware(Guard, hosts=tuple(hosts))],
+        exception_handlers={
+            Problem: on_problem,
+            HTTPException: on_http_error,
+            LinliError: on_linli_error,
+            Exception: _on_bug,
+        },
+        max_body_size=64 << 10,
+    )
+    app.state.console = console
+    return app
+
+
+def _routes() -> list[BaseRoute]:
+    return [
+        Route("/", _page, methods=["GET"]),
+        Route("/static/{name}", _static, methods=["GET"]),
+        Route("/healthz", api.healthz, methods=["GET"]),
+        Route("/metrics", metrics.metrics, methods=["GET"]),
+        Route("/api/session", api.who, methods=["GET"]),
+        Route("/api/session", api.sign_in, methods=["POST"]),
+        Route("/api/session", api.sign_out, methods=["DELETE"]),
+        Route("/api/site", api.site, methods=["GET"]),
+        Route("/api/cameras", api.cameras, methods=["GET"]),
+        Route("/api/health", api.health, methods=["GET"]),
+        Route("/api/counts", api.counts, methods=["GET"]),
+        Route("/api/alerts", api.alerts, methods=["GET"]),
+        Route("/api/alerts/{id}", api.alert, methods=["GET"]),
+        Route("/api/alerts/{id}/picture", evidence.picture, methods=["GET"]),
+        Route("/api/alerts/{id}/clip", evidence.clip, methods=["GET"]),
+        Route("/api/alerts/{id}/plain", evidence.ask_plain, methods=["POST"]),
+        Route("/api/plain/{look}", evidence.plain, methods=["GET"]),
+        Route("/events", events, methods=["GET"]),
+        WebSocketRoute("/live/{camera}", live),
+    ]
+
+
+def _page(_: Request) -> Response:
+    """GET /: the page. It holds no data of the site, so anybody may load it."""
+    return _file("index.html")
+
+
+def _static(request: Request) -> Response:
+    """GET /static/{name}: one of the page's own files, by a list, never by a path."""
+    return _file(request.path_params["name"])
+
+
+def _file(name: str) -> Response:
+    if name not in _names():
+        raise Problem(404, "no such file")
+    path = _STATIC / name
+    # Asked for again each time (by its ETag), so that a new version is never mixed with an old one.
+    return FileResponse(path, media_type=_FILES[path.suffix], headers={"cache-control": "no-cache"})
+
+
+def _names() -> frozenset[str]:
+    return frozenset(path.name for path in _STATIC.iterdir() if path.suffix in _FILES)
+
+
+async def _on_bug(_: Request, error: Exception) -> Response:
+    """Starlette logs the error with its trace and then answers this: no inside of ours."""
+    return Problem(500, f"a fault in the console ({type(error).__name__}); its log has more").response()

@@ -1,0 +1,91 @@
+"""Events as they are journaled, as server-sent events (WHATWG HTML, 9.2).
+
+The id of each is its offset in the journal, so a browser that lost the connection goes on where it was. The
+first event, `hello`, names the journal: offsets of one mean nothing in another.
+"""
+
+import msgspec
+from anyio import create_task_group, sleep, to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from console.context import MAX_STREAMS, Console, console_of
+from console.problems import Problem, integer
+from events import codec
+from events.bus import Record
+
+FAMILIES = ("alert", "count", "health")
+"""What is pushed. Who looked at what (access) is the auditor's, not every viewer's."""
+POLL_S = 0.25
+BEAT_S = 15.0
+"""A comment so often keeps proxies from closing the connection, and finds out that nobody listens."""
+BATCH = 200
+_MAX_OFFSET = 1 << 62
+
+
+def render(record: Record) -> bytes:
+    """One event of the stream. The document is JSON on one line."""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (
+        record.offset,
+        record.event.family.encode(),
+        codec.encode(record.event),
+    )
+
+
+class EventStream(Response):
+    """Sends until the client goes."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, console: Console, after: int) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._console = console
+        self._after = after
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        self._console.pushes += 1
+        try:
+            async with create_task_group() as tasks:
+                tasks.start_soon(self._run, send)
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                tasks.cancel_scope.cancel()
+        finally:
+            self._console.pushes -= 1
+
+    async def _run(self, send: Send) -> None:
+        journal = self._console.journal
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        hello = msgspec.json.encode({"journal": journal.id})
+        chunk = b"retry: 2000\nevent: hello\ndata: %s\n\n" % hello
+        silent = 0.0
+        while True:
+            if chunk or silent >= BEAT_S:
+                body = chunk or b": still here\n\n"
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                silent = 0.0
+            records, self._after = await to_thread.run_sync(journal.page, self._after, BATCH, FAMILIES)
+            chunk = b"".join(map(render, records))
+            if not chunk:
+                await sleep(POLL_S)
+                silent += POLL_S
+
+
+async def events(request: Request) -> Response:
+    """GET /events?after= : from the header Last-Event-ID, else after the offset given, else from now on."""
+    console = console_of(request)
+    await to_thread.run_sync(console.require, request, "alerts", "page", console.site.id)
+    if console.pushes >= MAX_STREAMS:
+        raise Problem(
+            503, f"{MAX_STREAMS} event streams are open; close some pages", headers={"retry-after": "10"}
+        )
+    last = await to_thread.run_sync(console.journal.last_offset)
+    header = request.headers.get("last-event-id", "")
+    after = integer(request, "after", None, 0, _MAX_OFFSET)
+    if header.isascii() and header.isdigit() and len(header) < 19:
+        after = int(header)
+    # An offset beyond the end is from a journal that is no more.
+    return EventStream(console, last if after is None or after > last else after)

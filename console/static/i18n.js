@@ -1,0 +1,161 @@
+// Every text of the page, in both languages: [English, Chinese]. {name} is filled in by t(key, {name}).
+export const TEXTS = {
+  language: ["Language", "语言"],
+  cameras: ["Cameras", "摄像机"],
+  counts: ["Counts per interval", "分时段计数"],
+  countsNote: ["The pale bar is the interval now running", "浅色为当前时段"],
+  alerts: ["Alerts", "告警"],
+  camera: ["Camera", "摄像机"],
+  kind: ["Kind", "类型"],
+  all: ["All", "全部"],
+  open: ["Open", "未解除"],
+  cleared: ["Cleared", "已解除"],
+  more: ["Show older", "显示更早的告警"],
+  blur: ["Blur people", "模糊人像"],
+  blurNote: ["Live video reaches this page unblurred; the page blurs it.", "实时视频以原画传到本页，由页面进行模糊。"],
+  signIn: ["Sign in", "登录"],
+  signOut: ["Sign out", "退出"],
+  signInWhy: ["Pictures of people are shown to those the site has named. Enter your access token.", "画面涉及个人，仅对本站点授权的人员开放。请输入访问令牌。"],
+  signInFailed: ["This token is not known here. Ask whoever runs the site for one.", "令牌无效，请向站点管理员索取。"],
+  token: ["Access token", "访问令牌"],
+  allCameras: ["All cameras", "全部摄像机"],
+  allKinds: ["All kinds", "全部类型"],
+  figureCameras: ["cameras", "在线摄像机"],
+  figureOpen: ["open alerts", "未解除告警"],
+  figureCrossings: ["crossings", "通过人次"],
+  figureShown: ["shown live", "正在观看"],
+  pushOn: ["Events arrive at once", "事件实时推送"],
+  pushOff: ["Connection lost, trying again", "连接中断，正在重连"],
+  pushStart: ["Connecting", "正在连接"],
+  noCameras: ["This site has no cameras. Add a [[camera]] to the site file and start again.", "本站点没有摄像机。请在站点文件中添加 [[camera]] 后重新启动。"],
+  noAlerts: ["No alerts yet. They appear here the moment a rule finds something.", "暂无告警。规则一旦触发，告警会立即显示在这里。"],
+  noAlertsFilter: ["No alert matches these filters.", "没有符合筛选条件的告警。"],
+  noCounts: ["No counts yet: no camera has a line or a zone, or nothing has been counted.", "暂无计数：摄像机未设置计数线或区域，或尚未计到目标。"],
+  alertsFailed: ["The alerts cannot be read: {why}", "无法读取告警：{why}"],
+  fatal: ["The console cannot be reached: {why}", "无法连接控制台：{why}"],
+  in: ["in", "进"],
+  out: ["out", "出"],
+  now: ["now", "当前"],
+  max: ["max", "最多"],
+  gun: ["fixed", "枪机"],
+  dome: ["pan-tilt-zoom", "球机"],
+  face: ["face capture", "人脸抓拍机"],
+  liveConnecting: ["Connecting to the live view", "正在连接实时画面"],
+  liveWaiting: ["No video from this camera yet. It shows here as soon as the recorder has its first pictures.", "摄像机尚无画面，收到视频后将自动显示。"],
+  liveOff: ["The live view was interrupted, trying again", "实时画面中断，正在重连"],
+  liveRefused: ["You have no right to the live view", "您没有查看实时画面的权限"],
+  livePaused: ["Out of sight: the live view is paused", "不在视野内，实时画面已暂停"],
+  liveCodec: ["This browser cannot play {codec}. Still pictures of the keyframes are shown; set the camera's sub-stream to H.264 for video.", "浏览器无法播放 {codec}，仅显示关键帧静态画面；如需视频，请将子码流设为 H.264。"],
+  behind: ["live −{s} s", "实时 −{s} 秒"],
+  lazy: ["lazy", "按需解码"],
+  full: ["full", "全解码"],
+  awake: ["awake", "活动"],
+  asleep: ["quiet", "安静"],
+  shedding: ["shedding", "丢帧中"],
+  offline: ["no connection", "连接断开"],
+  healthy: ["connected", "已连接"],
+  unknown: ["no report yet", "尚无状态"],
+  intrusion: ["Intrusion", "区域入侵"],
+  loitering: ["Loitering", "徘徊"],
+  crowd: ["Crowd", "人员聚集"],
+  wrong_way: ["Wrong way", "逆行"],
+  stationary: ["Stationary object", "静止物体"],
+  crossing: ["Line crossed", "越线"],
+  info: ["info", "提示"],
+  minor: ["minor", "一般"],
+  major: ["major", "重要"],
+  critical: ["critical", "紧急"],
+  severity: ["Severity", "级别"],
+  rule: ["Rule", "规则"],
+  since: ["Since", "开始"],
+  until: ["Until", "结束"],
+  duration: ["Lasted", "持续"],
+  state: ["State", "状态"],
+  reason: ["Why cleared", "解除原因"],
+  object: ["Object", "目标"],
+  "reason.left": ["left", "已离开"],
+  "reason.moved": ["moved on", "已移走"],
+  "reason.dispersed": ["dispersed", "已散开"],
+  "reason.stream-ended": ["video ended", "视频中断"],
+  "reason.gap": ["not seen after a gap", "中断后未再出现"],
+  "reason.rule-removed": ["rule removed", "规则已删除"],
+  person: ["person", "行人"],
+  car: ["car", "小汽车"],
+  truck: ["truck", "卡车"],
+  bus: ["bus", "公交车"],
+  bicycle: ["bicycle", "自行车"],
+  motorcycle: ["motorcycle", "摩托车"],
+  backpack: ["backpack", "背包"],
+  suitcase: ["suitcase", "行李箱"],
+  handbag: ["handbag", "手提包"],
+  pictureFollows: ["picture follows", "图片生成中"],
+  clipFollows: ["The clip follows: it is cut when the alert's last seconds are recorded.", "录像片段稍后生成：告警结束的画面录制完成后截取。"],
+  clipMissing: ["The clip cannot be shown: {why}", "无法播放录像片段：{why}"],
+  close: ["Close", "关闭"],
+  plainPurpose: ["Purpose, kept in the access log", "用途（记入访问日志）"],
+  plainPicture: ["Plain picture", "原始图片"],
+  plainClip: ["Plain clip", "原始录像"],
+  plainRefused: ["Refused: {why}", "已拒绝：{why}"],
+  plainWhy: ["Pixelated for everybody by default. Looking at it plain needs a purpose and is logged.", "默认对所有人模糊显示。查看原始画面须填写用途并记录在案。"],
+  plainShown: ["Shown plain. This look was logged.", "正在显示原始画面，本次查看已记录。"],
+  seconds: ["{s} s", "{s} 秒"],
+  minutes: ["{m} min {s} s", "{m} 分 {s} 秒"],
+};
+
+const LANGUAGES = ["en", "zh-CN"];
+let current = "en";
+const listeners = new Set();
+
+export function language() {
+  return current;
+}
+
+export function t(key, values = {}) {
+  const pair = TEXTS[key];
+  if (!pair) return key;
+  return pair[current === "zh-CN" ? 1 : 0].replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+}
+
+// What a camera or a model calls a thing may be a word of ours or not: then it stays as it is.
+export function word(key) {
+  return TEXTS[key] ? t(key) : key;
+}
+
+export function time(us, withDate = false) {
+  const options = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
+  if (withDate) Object.assign(options, { year: "numeric", month: "2-digit", day: "2-digit" });
+  return new Intl.DateTimeFormat(current === "zh-CN" ? "zh-CN" : "en-GB", options).format(new Date(us / 1000));
+}
+
+export function duration(us) {
+  const whole = Math.max(0, Math.round(us / 1e6));
+  return whole < 60 ? t("seconds", { s: whole }) : t("minutes", { m: Math.floor(whole / 60), s: whole % 60 });
+}
+
+export function onLanguage(listener) {
+  listeners.add(listener);
+}
+
+export function fill(root = document) {
+  for (const node of root.querySelectorAll("[data-i18n]")) node.textContent = t(node.dataset.i18n);
+  for (const node of root.querySelectorAll("[data-i18n-label]")) node.setAttribute("aria-label", t(node.dataset.i18nLabel));
+}
+
+export function setLanguage(wanted) {
+  current = LANGUAGES.includes(wanted) ? wanted : "en";
+  document.documentElement.lang = current;
+  localStorage.setItem("linli.language", current);
+  for (const button of document.querySelectorAll("[data-language]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.language === current));
+  }
+  fill();
+  for (const listener of listeners) listener();
+}
+
+export function startLanguage() {
+  const wanted = localStorage.getItem("linli.language") ?? (navigator.language.startsWith("zh") ? "zh-CN" : "en");
+  for (const button of document.querySelectorAll("[data-language]")) {
+    button.addEventListener("click", () => setLanguage(button.dataset.language));
+  }
+  setLanguage(wanted);
+}
