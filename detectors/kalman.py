@@ -5,23 +5,19 @@ eight states falls apart into four of two states (an edge and its velocity) that
 gain, and it does not matter whether edges or centre, width and height are filtered. That is some 40 times
 cheaper than matrices for the handful of objects a camera sees.
 
-Noise per time, not per frame, so frames may come at any rhythm. The values are those of DeepSORT (Wojke et
-al. 2017, arXiv 1703.07402) and ByteTrack (Zhang et al. 2022, arXiv 2110.06864), which are given per frame at
-30 frames/s: a position noise of h/20 and a velocity noise of h/160 a frame, a measurement noise of h/20.
-Over a gap the velocity noise is integrated (white noise acceleration: Bar-Shalom et al. 2001, section 6.2).
+Noise is given per second, not per frame, so frames may come at any rhythm: white-noise acceleration (Bar-
+Shalom, Li, Kirubarajan 2001, section 6.2). The noise of a detection (h/20) and of an unknown first velocity
+(10 h/160 a frame at 30 frames/s) are those of DeepSORT (Wojke et al. 2017, arXiv 1703.07402) and ByteTrack.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-_RATE = 30.0
-_POSITION = _RATE / 20**2
-"""Variance that a position gains in a second, in heights squared."""
-_VELOCITY = _RATE * (_RATE / 160) ** 2
-"""Variance that a velocity gains in a second, in (heights/s) squared."""
+_VELOCITY = 0.5
+"""Variance that a velocity gains in a second, in (heights/s) squared: a walker may stop or turn in one."""
 _MEASURED = 1 / 20**2
 """Variance of a detected edge, in heights squared."""
-_FIRST_VELOCITY = (10 * _RATE / 160) ** 2
+_FIRST_VELOCITY = (10 * 30 / 160) ** 2
 """Variance of the unknown velocity of a new object, in (heights/s) squared."""
 
 Edges = tuple[float, float, float, float]
@@ -61,7 +57,7 @@ class BoxFilter:
         y1, y2 = _in_order(y1 + vy1 * dt, y2 + vy2 * dt)
         self.edges = (x1, y1, x2, y2)
         q = _VELOCITY * hh * dt
-        self._pp += dt * (2 * self._pv + dt * self._vv) + _POSITION * hh * dt + q * dt * dt / 3
+        self._pp += dt * (2 * self._pv + dt * self._vv) + q * dt * dt / 3
         self._pv += dt * self._vv + q * dt / 2
         self._vv += q
 
