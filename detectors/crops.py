@@ -5,7 +5,6 @@ as they are: small people become visible, and where little moves it costs less t
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,13 +123,11 @@ def merge(found: Sequence[tuple[Crop, Detections]], size: tuple[int, int], iou: 
 def _cut(boxes: NDArray[np.float32], crop: Crop, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Which boxes end at a border of the crop that is not the picture's own."""
     x1, y1, x2, y2 = crop
-    return cast(
-        NDArray[np.bool_],
-        ((boxes[:, 0] < x1 + CUT) & (x1 > 0))
-        | ((boxes[:, 1] < y1 + CUT) & (y1 > 0))
-        | ((boxes[:, 2] > x2 - CUT) & (x2 < size[0]))
-        | ((boxes[:, 3] > y2 - CUT) & (y2 < size[1])),
-    )
+    left = (boxes[:, 0] < x1 + CUT) & (x1 > 0)
+    top = (boxes[:, 1] < y1 + CUT) & (y1 > 0)
+    right = (boxes[:, 2] > x2 - CUT) & (x2 < size[0])
+    bottom = (boxes[:, 3] > y2 - CUT) & (y2 < size[1])
+    return left | top | right | bottom
 
 
 def _shown_better(
@@ -141,11 +138,11 @@ def _shown_better(
 ) -> NDArray[np.bool_]:
     """Which boxes are cut and lie mostly within a box of the same class from another crop that is not cut,
     or is cut but larger."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = np.maximum(high - low, 0).prod(axis=2)
+    hidden = np.zeros(len(boxes), bool)
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    within = shared > 0.6 * area[:, None]
-    better = ~cut[None, :] | (area[None, :] > area[:, None])
-    other = (classes[:, None] == classes[None, :]) & (source[:, None] != source[None, :])
-    return cast(NDArray[np.bool_], cut & (within & better & other).any(axis=1))
+    for n in np.flatnonzero(cut):
+        low, high = np.maximum(boxes[n, :2], boxes[:, :2]), np.minimum(boxes[n, 2:], boxes[:, 2:])
+        within = np.maximum(high - low, 0).prod(axis=1) > 0.6 * area[n]
+        better = ~cut | (area > area[n])
+        hidden[n] = bool(np.any(within & better & (classes == classes[n]) & (source != source[n])))
+    return hidden

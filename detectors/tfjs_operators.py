@@ -4,73 +4,13 @@ A function takes the graph being built, the node's attributes and its inputs, an
 constant is computed at once with numpy; what is a picture stays in ONNX's order of axes.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-import onnx
-from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
+from detectors.onnx_builder import NHWC, Array, Builder, Lazy, Padding, Value
 from events.errors import ModelError
-
-NHWC = (0, 2, 3, 1)
-"""The permutation of a tensor that TensorFlow sees as NHWC and ONNX holds as NCHW."""
-
-Array = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Lazy:
-    """A TensorFlow tensor: the ONNX tensor `name`, its axes in the order `perm` (None: as they are)."""
-
-    name: str
-    perm: tuple[int, ...] | None = None
-
-
-Value = Lazy | Array
-
-
-class Builder:
-    """An ONNX graph while it grows."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self._initializers: dict[bytes, onnx.TensorProto] = {}
-
-    @property
-    def initializers(self) -> list[onnx.TensorProto]:
-        return list(self._initializers.values())
-
-    def emit(self, op: str, inputs: Sequence[str], outputs: int = 1, **attributes: Any) -> list[str]:
-        """Append an ONNX node; answers the names of its outputs."""
-        names = [f"t{len(self.nodes)}_{n}" for n in range(outputs)]
-        self.nodes.append(helper.make_node(op, inputs, names, **attributes))
-        return names
-
-    def constant(self, value: Array) -> str:
-        """The name of an initialiser with this value; equal ones are kept once."""
-        value = np.ascontiguousarray(value)
-        key = f"{value.dtype}{value.shape}".encode() + value.tobytes()
-        if key not in self._initializers:
-            self._initializers[key] = numpy_helper.from_array(value, f"c{len(self._initializers)}")
-        return self._initializers[key].name
-
-    def plain(self, value: Value) -> str:
-        """The ONNX tensor with its axes in TensorFlow's order."""
-        if not isinstance(value, Lazy):
-            return self.constant(value)
-        if value.perm is None:
-            return value.name
-        return self.emit("Transpose", [value.name], perm=value.perm)[0]
-
-    def nchw(self, value: Value) -> str:
-        """The ONNX tensor of a picture that TensorFlow has as NHWC."""
-        if isinstance(value, Lazy) and value.perm == NHWC:
-            return value.name
-        return self.emit("Transpose", [self.plain(value)], perm=(0, 3, 1, 2))[0]
-
 
 Operator = Callable[[Builder, dict[str, Any], list[Value]], list[Value]]
 
@@ -87,7 +27,7 @@ def _ints(value: Value, what: str) -> list[int]:
 
 def _unary(op: str, **fixed: Any) -> Operator:
     def operator(graph: Builder, attributes: dict[str, Any], inputs: list[Value]) -> list[Value]:
-        source = inputs[0] if isinstance(inputs[0], Lazy) else Lazy(graph.constant(inputs[0]))
+        source = graph.lazy(inputs[0])
         extra = {"alpha": float(attributes["alpha"])} if op == "LeakyRelu" else fixed
         return [Lazy(graph.emit(op, [source.name], **extra)[0], source.perm)]
 
@@ -95,7 +35,7 @@ def _unary(op: str, **fixed: Any) -> Operator:
 
 
 def _relu6(graph: Builder, _: dict[str, Any], inputs: list[Value]) -> list[Value]:
-    source = inputs[0] if isinstance(inputs[0], Lazy) else Lazy(graph.constant(inputs[0]))
+    source = graph.lazy(inputs[0])
     bounds = [graph.constant(np.array(bound, np.float32)) for bound in (0, 6)]
     return [Lazy(graph.emit("Clip", [source.name, *bounds])[0], source.perm)]
 
@@ -113,7 +53,8 @@ def _binary(op: str) -> Operator:
 def _combine(graph: Builder, op: str, left: Value, right: Value) -> Value:
     if not isinstance(left, Lazy) and not isinstance(right, Lazy):
         fold = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}[op]
-        return cast(Array, fold(left, right))
+        return fold(left, right)
+    left, right = (graph.lazy(v) if isinstance(v, Lazy) else v for v in (left, right))
     perms = {v.perm for v in (left, right) if isinstance(v, Lazy)}
     perm = perms.pop() if len(perms) == 1 else None
     fits = all(isinstance(v, Lazy) or v.ndim <= 1 for v in (left, right))
@@ -136,33 +77,40 @@ def _convolution(depthwise: bool) -> Operator:
         if depthwise:
             height, width, channels, multiplier = kernel.shape
             kernel = kernel.reshape(height, width, 1, channels * multiplier)
-        weights = graph.constant(kernel.transpose(3, 2, 0, 1))
+        picture, border = graph.window(inputs[0], 0.0)
         result = graph.emit(
             "Conv",
-            [graph.nchw(inputs[0]), weights],
+            [picture, graph.constant(kernel.transpose(3, 2, 0, 1))],
             group=channels if depthwise else 1,
             kernel_shape=kernel.shape[:2],
-            **_window(attributes),
+            **_window(attributes, border),
         )
         return [Lazy(result[0], NHWC)]
 
     return operator
 
 
-def _window(attributes: dict[str, Any]) -> dict[str, Any]:
+def _window(attributes: dict[str, Any], border: list[int] | None) -> dict[str, Any]:
+    """Strides, dilations and padding of a convolution or a pool."""
     if attributes.get("data_format", "NHWC") != "NHWC":
         raise ModelError("only convolutions and pools in NHWC order are known")
-    padding = {"SAME": "SAME_UPPER", "VALID": "VALID"}.get(attributes["padding"])
-    if padding is None:
-        raise ModelError(f"padding {attributes['padding']} is not known")
-    window = {"strides": attributes["strides"][1:3], "auto_pad": padding}
-    dilations = attributes.get("dilations", [1, 1, 1, 1])[1:3]
-    return window if dilations == [1, 1] else {**window, "dilations": dilations}
+    padding = attributes["padding"]
+    if padding not in ("SAME", "VALID") or (border and padding == "SAME"):
+        raise ModelError(f"padding {padding} is not known here")
+    window: dict[str, Any] = {"strides": attributes["strides"][1:3]}
+    if attributes.get("dilations", [1, 1, 1, 1]) != [1, 1, 1, 1]:
+        window["dilations"] = attributes["dilations"][1:3]
+    if border:
+        window["pads"] = border
+    elif padding == "SAME":
+        window["auto_pad"] = "SAME_UPPER"
+    return window
 
 
 def _max_pool(graph: Builder, attributes: dict[str, Any], inputs: list[Value]) -> list[Value]:
+    picture, border = graph.window(inputs[0], -np.inf)
     kernel = attributes["ksize"][1:3]
-    result = graph.emit("MaxPool", [graph.nchw(inputs[0])], kernel_shape=kernel, **_window(attributes))
+    result = graph.emit("MaxPool", [picture], kernel_shape=kernel, **_window(attributes, border))
     return [Lazy(result[0], NHWC)]
 
 
@@ -174,13 +122,12 @@ def _batch_norm(graph: Builder, attributes: dict[str, Any], inputs: list[Value])
 
 
 def _pad(graph: Builder, _: dict[str, Any], inputs: list[Value]) -> list[Value]:
-    source = inputs[0] if isinstance(inputs[0], Lazy) else Lazy(graph.constant(inputs[0]))
+    source = graph.lazy(inputs[0])
     pads = _array(inputs[1], "padding").astype(np.int64)
     if source.perm is not None:
         pads = pads[np.argsort(source.perm)]
-    fill = _array(inputs[2], "the padding's value") if len(inputs) > 2 else np.zeros((), np.float32)
-    names = [source.name, graph.constant(pads.T.ravel()), graph.constant(fill)]
-    return [Lazy(graph.emit("Pad", names)[0], source.perm)]
+    fill = float(_array(inputs[2], "the padding's value")) if len(inputs) > 2 else 0.0
+    return [Lazy(source.name, source.perm, Padding(tuple(int(n) for n in pads.T.ravel()), fill))]
 
 
 def _transpose(_: Builder, __: dict[str, Any], inputs: list[Value]) -> list[Value]:
@@ -188,7 +135,7 @@ def _transpose(_: Builder, __: dict[str, Any], inputs: list[Value]) -> list[Valu
     if not isinstance(source, Lazy):
         return [source.transpose(order)]
     perm = tuple(source.perm[i] for i in order) if source.perm else tuple(order)
-    return [Lazy(source.name, None if perm == tuple(range(len(perm))) else perm)]
+    return [Lazy(source.name, None if perm == tuple(range(len(perm))) else perm, source.padding)]
 
 
 def _concat(graph: Builder, _: dict[str, Any], inputs: list[Value]) -> list[Value]:
@@ -198,12 +145,12 @@ def _concat(graph: Builder, _: dict[str, Any], inputs: list[Value]) -> list[Valu
     perm = perms.pop() if len(perms) == 1 else None
     if perm is None:
         return [Lazy(graph.emit("Concat", [graph.plain(p) for p in parts], axis=dimension)[0])]
-    names = [p.name for p in parts if isinstance(p, Lazy)]
+    names = [graph.lazy(p).name for p in parts]
     return [Lazy(graph.emit("Concat", names, axis=perm[dimension])[0], perm)]
 
 
 def _split(graph: Builder, _: dict[str, Any], inputs: list[Value]) -> list[Value]:
-    source = inputs[0] if isinstance(inputs[0], Lazy) else Lazy(graph.constant(inputs[0]))
+    source = graph.lazy(inputs[0])
     sizes, dimension = _array(inputs[1], "a split's sizes"), _ints(inputs[2], "a split's axis")[0]
     axis = source.perm[dimension] if source.perm else dimension
     names = graph.emit("Split", [source.name, graph.constant(sizes.astype(np.int64))], len(sizes), axis=axis)
