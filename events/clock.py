@@ -21,6 +21,16 @@ class Clock(Protocol):
         """Wait."""
 
 
+def thread_cpu_ns() -> int:
+    """CPU time of the calling thread in nanoseconds."""
+    return time.thread_time_ns()
+
+
+def process_cpu_ns() -> int:
+    """CPU time of this process, all threads, in nanoseconds."""
+    return time.process_time_ns()
+
+
 class SystemClock:
     """The machine's own clocks."""
 

@@ -1,0 +1,122 @@
+"""`linli run` and the processes it supervises: workers, services, console."""
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from cli import settings as site_settings
+from cli import wiring
+from cli.settings import Settings
+from events.clock import SystemClock
+from events.errors import ConfigError
+from pipeline.supervisor import Child, Supervisor, ends_with_parent
+
+SITE = click.argument("site", type=click.Path(path_type=Path, dir_okay=False))
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """SIGTERM and SIGINT ask for a drain; a second one changes nothing."""
+
+    def ask(_: int, __: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+
+
+def _as_child(stop: threading.Event) -> None:
+    """A supervised process drains when its parent says so or is gone, not at the terminal's Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    ends_with_parent(stop)
+
+
+def supervise(
+    loaded: Settings, *, for_s: float | None = None, ready: Callable[[], None] = lambda: None
+) -> dict[str, object]:
+    """Run the site until SIGTERM, SIGINT or `for_s`; drain; answer what was done."""
+    clock = SystemClock()
+    paths = wiring.Paths(loaded.data).make()
+    with wiring.alone(paths):
+        for old in paths.run.glob("worker-*.json"):
+            old.unlink()
+        before = wiring.totals(loaded, clock)
+        stop = threading.Event()
+        stop_on_signals(stop)
+        supervisor = Supervisor(_children(loaded), clock, fell=wiring.tell_fallen(loaded, clock))
+        ready()
+        until = clock.monotonic() + for_s if for_s is not None else None
+        supervisor.run(stop, until)
+        return wiring.summary(loaded, before, wiring.totals(loaded, clock))
+
+
+def _children(loaded: Settings) -> list[Child]:
+    site = str(loaded.path)
+    linli = [sys.executable, "-m", "cli.main"]
+    shards = loaded.processes
+    children = [
+        Child(f"worker-{i}", [*linli, "worker", site, "--shard", f"{i}/{shards}"]) for i in range(shards)
+    ]
+    children.append(Child("services", [*linli, "services", site]))
+    if loaded.file.console.enabled:
+        children.append(Child("console", [*linli, "console", site]))
+    return children
+
+
+@click.command()
+@SITE
+@click.option("--for", "for_s", type=click.FloatRange(min=1), help="End by itself after so many seconds.")
+def run(site: Path, for_s: float | None) -> None:
+    """Read the site's cameras until SIGTERM. The last line is a JSON object of what was done."""
+    click.echo(json.dumps(supervise(site_settings.load(site), for_s=for_s)))
+
+
+@click.command(hidden=True)
+@SITE
+@click.option("--shard", required=True, help="Which share of the cameras, as i/n.")
+def worker(site: Path, shard: str) -> None:
+    """One worker process (started by `run`)."""
+    number, _, of = shard.partition("/")
+    if not (number.isdigit() and of.isdigit() and int(number) < int(of)):
+        raise ConfigError(f"--shard {shard!r} is not i/n with i below n, for example 0/2")
+    stop = threading.Event()
+    _as_child(stop)
+    loaded = site_settings.load(site)
+    built = wiring.worker(loaded, int(number), int(of), SystemClock())
+    built.run(stop, wiring.Paths(loaded.data).run / f"worker-{number}.json")
+
+
+@click.command(hidden=True)
+@SITE
+def services(site: Path) -> None:
+    """Projector, evidence and housekeeping (started by `run`)."""
+    stop = threading.Event()
+    _as_child(stop)
+    built = wiring.services(site_settings.load(site), SystemClock())
+    for service in built:
+        service.start()
+    stop.wait()
+    for service in built:
+        service.stop()
+
+
+@click.command(hidden=True)
+@SITE
+def console(site: Path) -> None:
+    """The page and its API (started by `run`)."""
+    stop = threading.Event()
+    _as_child(stop)
+    server = wiring.console(site_settings.load(site), SystemClock(), os.environ)
+    server.start()
+    stop.wait()
+    server.stop()
+
+
+COMMANDS = (run, worker, services, console)

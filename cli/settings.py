@@ -1,0 +1,203 @@
+"""The site file: TOML into frozen structs, every key checked, every error named with its place and its mend.
+
+This module knows the file; components never see it. `cli/wiring.py` hands each its own values.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from console.access import PrivacySettings
+from events.errors import ConfigError
+from events.rules import Rule
+
+Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every table of the file: an unknown key is an error."""
+
+
+class Site(Section, frozen=True, kw_only=True):
+    """[site]"""
+
+    id: Id
+    name: str = ""
+    data: str = "var"
+    """Folder for journal, store, footage and pictures, relative to the site file."""
+
+
+class Model(Section, frozen=True, kw_only=True):
+    """[model]"""
+
+    name: str = "default"
+    """A name from `linli models list`, or the path of a manifest, relative to the site file."""
+    threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+    """Threads of one inference; 0: the cores, shared among the worker processes."""
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    crops: bool = False
+    """Look at crops around motion as well, so that a small model sees small people."""
+
+
+class Recording(Section, frozen=True, kw_only=True):
+    """[recording]"""
+
+    segment_s: Annotated[float, msgspec.Meta(ge=2, le=3600)] = 60.0
+    keep_days: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    max_gb: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    reserve_gb: Annotated[float, msgspec.Meta(ge=0)] = 2.0
+    """Free space that recording leaves on the disk."""
+    pre_roll_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0
+    post_roll_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0
+
+
+class Analysis(Section, frozen=True, kw_only=True):
+    """[analysis]"""
+
+    fps: Annotated[float, msgspec.Meta(gt=0, le=30)] = 5.0
+    quiet_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
+    doze_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = 10.0
+    gop_limit_s: Annotated[float, msgspec.Meta(gt=0, le=20)] = 2.0
+    interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 60
+    """Length of the intervals that counts are summed over."""
+
+
+class Workers(Section, frozen=True, kw_only=True):
+    """[workers]"""
+
+    processes: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+    """0: one for every 16 cameras, at most one a core."""
+
+
+class Console(Section, frozen=True, kw_only=True):
+    """[console]"""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
+
+
+class Camera(Section, frozen=True, kw_only=True):
+    """[[camera]]"""
+
+    id: Id
+    name: str = ""
+    kind: Literal["gun", "dome", "face"] = "gun"
+    url: str
+    """rtsp://host[:port]/path of the main stream, without a password."""
+    sub_url: str = ""
+    """The sub-stream. Where there is one it is analysed, and both are recorded."""
+    credentials: str = ""
+    """`env:NAME` or `file:PATH` (mode 600), holding user:password."""
+    transport: Literal["tcp", "udp"] = "tcp"
+    decode: Literal["auto", "lazy", "full"] = "auto"
+    stall_s: Annotated[float, msgspec.Meta(ge=1, le=60)] = 5.0
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def analysed(self) -> str:
+        """Which stream is analysed."""
+        return "sub" if self.sub_url else "main"
+
+    def __post_init__(self) -> None:
+        for key, url in (("url", self.url), ("sub_url", self.sub_url)):
+            if url and not url.startswith(("rtsp://", "rtsps://")):
+                raise ValueError(f"camera {self.id}: {key} must begin with rtsp:// or rtsps://")
+            if "@" in url.removeprefix("rtsp://").removeprefix("rtsps://").split("/", 1)[0]:
+                raise ValueError(
+                    f"camera {self.id}: {key} carries a password; move it out of this file "
+                    f'and write credentials = "env:NAME" or "file:PATH"'
+                )
+        names = [rule.name for rule in self.rules]
+        if twice := {n for n in names if names.count(n) > 1}:
+            raise ValueError(f"camera {self.id}: rule names must differ, twice: {', '.join(sorted(twice))}")
+
+
+class SiteFile(Section, frozen=True, kw_only=True):
+    """The whole file."""
+
+    site: Site
+    camera: tuple[Camera, ...]
+    model: Model = Model()
+    recording: Recording = Recording()
+    analysis: Analysis = Analysis()
+    workers: Workers = Workers()
+    console: Console = Console()
+    privacy: PrivacySettings = PrivacySettings()
+
+    def __post_init__(self) -> None:
+        if not self.camera:
+            raise ValueError("at least one [[camera]] is needed")
+        ids = [camera.id for camera in self.camera]
+        if twice := {i for i in ids if ids.count(i) > 1}:
+            raise ValueError(f"camera ids must differ, twice: {', '.join(sorted(twice))}")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """A site file and where it lies."""
+
+    path: Path
+    file: SiteFile
+
+    @property
+    def data(self) -> Path:
+        """The data folder. `LINLI_DATA` in the environment overrides the file."""
+        return Path(os.environ.get("LINLI_DATA") or self.path.parent / self.file.site.data).resolve()
+
+    @property
+    def processes(self) -> int:
+        """Worker processes to run."""
+        cameras = len(self.file.camera)
+        return min(self.file.workers.processes or min(-(-cameras // 16), os.cpu_count() or 1), cameras)
+
+    @property
+    def threads(self) -> int:
+        """Threads of one inference in each process."""
+        return self.file.model.threads or max(1, (os.cpu_count() or 1) // self.processes)
+
+    def camera(self, id: str) -> Camera:
+        """The camera with this id.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        for camera in self.file.camera:
+            if camera.id == id:
+                return camera
+        known = ", ".join(camera.id for camera in self.file.camera)
+        raise ConfigError(f"{self.path}: no camera {id!r}; the file has {known}")
+
+
+def load(path: Path) -> Settings:
+    """Read and check a site file.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, or a key or value is wrong; the message names the place.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as e:
+        raise ConfigError(f"cannot read the site file {path}: {e.strerror}") from None
+    try:
+        file = msgspec.toml.decode(raw, type=SiteFile)
+    except msgspec.ValidationError as e:
+        raise ConfigError(f"{path}: {_readable(str(e))}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path} is not TOML: {e}") from None
+    return Settings(path=path.resolve(), file=file)
+
+
+def _readable(text: str) -> str:
+    """msgspec's `... - at `$.camera[0].kind`` with the place in front, as the file spells it."""
+    match = re.fullmatch(r"(?s)(.*) - at `\$?\.?(.*)`", text)
+    if match is None:
+        return text
+    what = (
+        match[1]
+        .replace("Object contains unknown field", "unknown key")
+        .replace("Object missing required field", "missing key")
+    )
+    return f"in {match[2]}: {what}"

@@ -1,0 +1,163 @@
+"""`linli tail` and `linli replay`: what happened, and what would have."""
+
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from cli import settings as site_settings
+from cli import wiring
+from events import codec
+from events.clock import SystemClock
+from events.errors import ConfigError
+from events.events import Event
+from events.media import parse_rfc3339, rfc3339
+from pipeline.replay import Difference, Replayer
+from storage.logbus import LogBus
+
+SITE = click.argument("site", type=click.Path(path_type=Path, dir_okay=False))
+FAMILIES = ("count", "alert", "health", "segment", "access")
+
+
+@click.command()
+@SITE
+@click.option(
+    "--type",
+    "families",
+    type=click.Choice(FAMILIES),
+    multiple=True,
+    help="Only this family; may be repeated.",
+)
+@click.option("--camera", help="Only this camera.")
+@click.option("--follow", is_flag=True, help="Go on with what happens from now on.")
+@click.option("--since", type=click.IntRange(min=0), default=None, help="Begin after this offset.")
+@click.option("--group", help="Read as this named consumer: begin where it left off, and commit.")
+def tail(
+    site: Path,
+    families: tuple[str, ...],
+    camera: str | None,
+    follow: bool,
+    since: int | None,
+    group: str | None,
+) -> None:
+    """Subscribe to events: one CloudEvents JSON document a line."""
+    loaded = site_settings.load(site)
+    clock = SystemClock()
+    journal = wiring.open_journal(loaded, clock)
+    subscription = LogBus(journal, clock).subscribe(group, families) if group else None
+    if subscription is not None and since is not None:
+        subscription.seek(since)
+    offset = since or 0
+    try:
+        while True:
+            if subscription is not None:
+                records = subscription.poll(0.5 if follow else 0.0)
+            else:
+                records = journal.read(offset, 500, families)
+            for record in records:
+                offset = record.offset
+                if camera is None or record.event.key == camera:
+                    sys.stdout.write(codec.encode(record.event).decode() + "\n")
+            if records:
+                sys.stdout.flush()
+                if subscription is not None:
+                    subscription.commit(offset)
+            elif not follow:
+                return
+            elif subscription is None:
+                clock.sleep(0.2)
+    except (KeyboardInterrupt, BrokenPipeError):
+        return
+    finally:
+        if subscription is not None:
+            subscription.close()
+        journal.close()
+
+
+def _time(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_rfc3339(text)
+    except ValueError:
+        try:
+            return int(datetime.fromisoformat(text).astimezone().timestamp() * 1e6)
+        except ValueError:
+            raise ConfigError(f"{text!r} is not a time; write it as 2026-01-31T08:00:00") from None
+
+
+@click.command()
+@SITE
+@click.option("--camera", required=True)
+@click.option(
+    "--from", "from_", help="Begin here, e.g. 2026-01-31T08:00:00 (this machine's zone unless given)."
+)
+@click.option("--to", help="End here.")
+@click.option(
+    "--as-seen/--every-frame", "as_seen", default=True, help="Follow what was done, or look at everything."
+)
+@click.option("--json", "as_json", is_flag=True, help="Only the figures, as one JSON object.")
+def replay(site: Path, camera: str, from_: str | None, to: str | None, as_seen: bool, as_json: bool) -> None:
+    """Run stored footage through the same loop again and print the difference to the journal.
+
+    Exit status 1: with --as-seen, something differs.
+    """
+    loaded = site_settings.load(site)
+    chosen = loaded.camera(camera)
+    clock = SystemClock()
+    journal = wiring.open_journal(loaded, clock)
+    footage = wiring.Paths(loaded.data).footage
+    model = wiring.detector(loaded)
+    replayer = Replayer(loaded.file.site.id, camera, chosen.analysed, journal, footage, model)
+    span = (_time(from_), _time(to))
+    length = sum(
+        (run.last_pts - run.first_pts) / 90_000 for run, _ in replayer.runs(*span, whole=not as_seen)
+    )
+    make = wiring.lane_maker(loaded, chosen, model, clock, full=not as_seen)
+    started = clock.monotonic()
+    with click.progressbar(length=max(int(length), 1), label=f"replaying {camera}", file=sys.stderr) as bar:
+        run = replayer.as_seen if as_seen else replayer.every_frame
+        found = run(make, *span, progress=_moving(bar))
+    took = clock.monotonic() - started
+    journal.close()
+    figures = {
+        "camera": camera,
+        "way": "as-seen" if as_seen else "every-frame",
+        "same": found.same,
+        "missing": len(found.missing),
+        "extra": len(found.extra),
+        "seconds": round(found.seconds, 1),
+        "times_real_time": round(found.seconds / took, 1) if took else 0.0,
+    }
+    if not as_json:
+        _show(found)
+    click.echo(msgspec.json.encode(figures).decode())
+    if as_seen and (found.missing or found.extra):
+        sys.exit(1)
+
+
+def _moving(bar: "click._termui_impl.ProgressBar[int]") -> Callable[[float], None]:
+    def move(seconds: float) -> None:
+        step = int(seconds) - bar.pos
+        if step > 0:
+            bar.update(step)
+
+    return move
+
+
+def _show(found: Difference) -> None:
+    for note in found.notes:
+        click.echo(f"note: {note}")
+    for sign, events in (("-", found.missing), ("+", found.extra)):
+        for event in events:
+            click.echo(f"{sign} {_line(event)}")
+
+
+def _line(event: Event) -> str:
+    return f"{rfc3339(event.time_us)} {event.type} {event.subject} {codec.encode_data(event.data).decode()}"
+
+
+COMMANDS = (tail, replay)

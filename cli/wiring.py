@@ -1,0 +1,419 @@
+"""The one place where settings become components. Each is given its own values, never the settings."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from cli.settings import Camera, Settings
+from console.access import check_bind, read_policy
+from console.app import create_app
+from console.server import ConsoleServer
+from console.site import CameraView, SiteView
+from detectors import manifest, onnx_detector
+from detectors.onnx_detector import OnnxDetector
+from detectors.tracking import ByteTracker
+from events.clock import Clock, thread_cpu_ns
+from events.engine import Engine
+from events.errors import ConfigError
+from events.events import Health
+from ingest import credentials
+from ingest.credentials import Credentials
+from ingest.rtsp import RtspSource
+from ingest.source import Opened
+from pipeline.camera import Reader
+from pipeline.evidence import Evidence, EvidenceSettings
+from pipeline.housekeeping import Housekeeper
+from pipeline.lane import Lane, Sink
+from pipeline.loop import CameraLoop, LoopSettings
+from pipeline.meter import Meter
+from pipeline.policy import Limits, Live, Policy
+from pipeline.projector import Projector
+from pipeline.resume import resume, unfinished
+from pipeline.scheduler import Scheduler, SchedulerSettings
+from pipeline.sink import JournalSink
+from pipeline.worker import Worker, WorkerStatus
+from storage import retention
+from storage.journal import Journal
+from storage.logbus import LogBus
+from storage.objects import FolderObjects
+from storage.recovery import recover
+from storage.segments import SegmentWriter
+from storage.store import SqliteStore
+
+
+class Paths:
+    """What lies where in the data folder."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.journal = data / "journal.db"
+        self.store = data / "store.db"
+        self.footage = data / "footage"
+        self.objects = data / "objects"
+        self.run = data / "run"
+
+    def make(self) -> "Paths":
+        """Create the folders."""
+        for folder in (self.data, self.footage, self.objects, self.run):
+            folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+
+def open_journal(settings: Settings, clock: Clock) -> Journal:
+    """The box's journal, created if there is none."""
+    paths = Paths(settings.data).make()
+    return Journal(paths.journal, clock)
+
+
+def detector(settings: Settings) -> OnnxDetector:
+    """The site's model, ready to run; only the classes that some rule asks for."""
+    model = settings.file.model
+    name: str | Path = onnx_detector.DEFAULT if model.name == "default" else model.name
+    if str(name).endswith(".toml"):
+        name = settings.path.parent / str(name)
+    known = manifest.read(name) if isinstance(name, Path) else manifest.named(name)
+    asked = {label for camera in settings.file.camera for rule in camera.rules for label in rule.labels}
+    hidden = set(settings.file.privacy.pixelate) & set(known.names)  # found even where no rule asks for them
+    return onnx_detector.load(
+        name, threads=settings.threads, providers=model.providers, labels=sorted(asked | hidden) or None
+    )
+
+
+def login(camera: Camera, base: Path) -> Credentials | None:
+    """The camera's credentials, from the environment or a file of mode 600; None if it has none.
+
+    Raises:
+        ConfigError: they are named but not there, or the file may be read by others.
+    """
+    way, _, name = camera.credentials.partition(":")
+    if way == "env":
+        return credentials.from_environment(name, os.environ)
+    if way == "file":
+        return credentials.from_file(base / name)
+    return None
+
+
+def source(settings: Settings, camera: Camera, stream: Literal["main", "sub"], clock: Clock) -> RtspSource:
+    """A connection to one of the camera's streams, not yet opened."""
+    return RtspSource(
+        camera.sub_url if stream == "sub" else camera.url,
+        clock=clock,
+        credentials=login(camera, settings.path.parent),
+        transport=camera.transport,
+        stall_s=camera.stall_s - 0.5,
+    )
+
+
+def loop(
+    settings: Settings, camera: Camera, model: OnnxDetector, meter: Meter, full: bool = False
+) -> CameraLoop:
+    """The camera's frame loop. `full`: everything is decoded, whatever the site file says."""
+    analysis = settings.file.analysis
+    return CameraLoop(
+        LoopSettings(
+            fps=analysis.fps,
+            quiet_s=analysis.quiet_s,
+            doze_s=analysis.doze_s,
+            gop_limit_s=analysis.gop_limit_s,
+            mode="full" if full or camera.decode in ("full", "auto") else "lazy",
+        ),
+        Engine(settings.file.site.id, camera.id, camera.rules, analysis.interval_s),
+        ByteTracker(),
+        meter,
+        look_closer=model.manifest.input if settings.file.model.crops else None,
+    )
+
+
+def digest(settings: Settings, camera: Camera) -> str:
+    """Identifies what a camera was analysed with, apart from the model."""
+    parts = msgspec.json.encode([camera.rules, settings.file.analysis, camera.decode], order="sorted")
+    return hashlib.sha256(parts).hexdigest()
+
+
+def lane_maker(
+    settings: Settings, camera: Camera, model: OnnxDetector, clock: Clock, full: bool = False
+) -> Callable[[Sink, Policy], Lane]:
+    """Makes lanes for replays of the camera, each with a loop of its own."""
+
+    def make(sink: Sink, policy: Policy) -> Lane:
+        return Lane(camera.id, loop(settings, camera, model, Meter(thread_cpu_ns), full), sink, policy, clock)
+
+    return make
+
+
+def worker(settings: Settings, shard: int, shards: int, clock: Clock) -> Worker:
+    """Worker number `shard` of `shards`: recover what a kill left, resume it, and be ready to run."""
+    paths = Paths(settings.data).make()
+    journal = Journal(paths.journal, clock)
+    model = detector(settings)
+    cameras = settings.file.camera[shard::shards]
+    recover(paths.footage, journal, [camera.id for camera in cameras])
+    meter = Meter(thread_cpu_ns)
+    readers: list[Reader] = []
+    lanes: list[Lane] = []
+    for camera in cameras:
+        lane = _lane(settings, camera, model, journal, meter, clock)
+        lanes.append(lane)
+        for stream in ("sub", "main") if camera.sub_url else ("main",):
+            readers.append(_reader(settings, camera, stream, model, journal, clock))
+            if stream == camera.analysed:
+                readers[-1].lane = lane
+    auto = frozenset(camera.id for camera in cameras if camera.decode == "auto")
+    scheduler = Scheduler(model, lanes, auto, SchedulerSettings(), clock, meter)
+    for reader in readers:
+        if reader.lane is not None:
+            reader.analyse(reader.lane, scheduler.notify)
+    return Worker(f"worker-{shard}", readers, lanes, scheduler, journal, clock)
+
+
+def _reader(
+    settings: Settings,
+    camera: Camera,
+    stream: Literal["main", "sub"],
+    model: OnnxDetector,
+    journal: Journal,
+    clock: Clock,
+) -> Reader:
+    footage = Paths(settings.data).footage
+
+    def writer(epoch: int, opened: Opened) -> SegmentWriter:
+        return SegmentWriter(
+            footage,
+            camera.id,
+            stream,
+            epoch,
+            opened.info,
+            journal,
+            segment_s=settings.file.recording.segment_s,
+            model=model.digest if stream == camera.analysed else "",
+        )
+
+    return Reader(
+        camera.id,
+        stream,
+        settings.file.site.id,
+        lambda: source(settings, camera, stream, clock),
+        writer,
+        journal,
+        clock,
+    )
+
+
+def _lane(
+    settings: Settings, camera: Camera, model: OnnxDetector, journal: Journal, meter: Meter, clock: Clock
+) -> Lane:
+    """The camera's live lane, after what a killed worker left undone was done."""
+    footage = Paths(settings.data).footage
+    frame_loop = loop(settings, camera, model, meter)
+
+    def sink(resume_pts: int | None = None) -> JournalSink:
+        return JournalSink(
+            settings.file.site.id,
+            camera.id,
+            camera.analysed,
+            journal,
+            footage,
+            model=model.digest,
+            settings=digest(settings, camera),
+            clock=clock,
+            resume_pts=resume_pts,
+        )
+
+    before = journal.snapshot(camera.id, camera.analysed)
+    if before is not None:
+        frame_loop.remember(msgspec.json.decode(before.blob))
+    for epoch in unfinished(journal, camera.id, camera.analysed):
+        resume(
+            journal,
+            epoch,
+            footage,
+            model,
+            lambda sink, policy: Lane(camera.id, frame_loop, sink, policy, clock),
+            sink,
+        )
+    if camera.sub_url:
+        for epoch in unfinished(journal, camera.id, "main"):
+            journal.end_epoch(camera.id, "main", epoch.epoch, 0, "killed")
+    journal.flush()
+    return Lane(camera.id, frame_loop, sink(), Live(Limits()), clock)
+
+
+# --- services and console
+
+
+class Service(Protocol):
+    """Something that runs beside the workers."""
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+
+    def stop(self) -> None:
+        """Finish what is at hand and end."""
+
+
+def box_source(site: str) -> str:
+    """CloudEvents source of this box."""
+    return f"/{site}/box/{os.uname().nodename}"
+
+
+def services(settings: Settings, clock: Clock) -> list[Service]:
+    """Projector, evidence, housekeeping; in the order in which they stop."""
+    paths = Paths(settings.data).make()
+    file = settings.file
+    journal = Journal(paths.journal, clock)
+    store = SqliteStore(paths.store)
+    bus = LogBus(journal, clock)
+    analysed = {camera.id: camera.analysed for camera in file.camera}
+    recording = file.recording
+    evidence = Evidence(
+        bus,
+        journal,
+        paths.footage,
+        FolderObjects(paths.objects),
+        lambda camera: analysed.get(camera, "main"),
+        EvidenceSettings(
+            pre_s=recording.pre_roll_s, post_s=recording.post_roll_s, labels=file.privacy.pixelate
+        ),
+        clock,
+    )
+
+    def holds() -> list[retention.Hold]:
+        margin = int((recording.pre_roll_s + recording.post_roll_s + 60) * 1e6)
+        return [
+            retention.Hold(row.source.rsplit("/", 1)[1], row.since_us - margin, row.updated_us + margin)
+            for row in store.alerts(limit=10_000, open_only=True)
+        ]
+
+    limits = retention.Limits(
+        max_age_s=recording.keep_days * 86_400,
+        max_bytes=int(recording.max_gb * 1e9) if recording.max_gb is not None else None,
+        reserve_bytes=int(recording.reserve_gb * 1e9),
+    )
+    housekeeper = Housekeeper(journal, paths.footage, limits, holds, box_source(file.site.id), clock)
+    return [evidence, housekeeper, Projector(bus, journal.id, store, clock)]
+
+
+def console(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> ConsoleServer:
+    """The page's server.
+
+    Raises:
+        ConfigError: the address is open to others and the site file grants nobody but loopback anything.
+    """
+    paths = Paths(settings.data).make()
+    file = settings.file
+    policy = read_policy(file.privacy, environ, settings.path.parent)
+    check_bind(file.console.host, policy)
+    view = SiteView(
+        id=file.site.id,
+        name=file.site.name or file.site.id,
+        cameras=tuple(
+            CameraView(id=c.id, name=c.name or c.id, kind=c.kind, stream=c.analysed, rules=c.rules)
+            for c in file.camera
+        ),
+    )
+    app = create_app(
+        site=view,
+        store=SqliteStore(paths.store),
+        journal=Journal(paths.journal, clock),
+        footage=paths.footage,
+        objects=paths.objects,
+        access=policy,
+        clock=clock,
+    )
+    return ConsoleServer(app, file.console.host, file.console.port)
+
+
+# --- a run as a whole
+
+
+@contextlib.contextmanager
+def alone(paths: Paths) -> Iterator[None]:
+    """Hold the data folder: two runs on one folder would record every camera twice.
+
+    Raises:
+        ConfigError: another run holds it.
+    """
+    with open(paths.run / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                f"another `linli run` uses {paths.data}; stop it, or set LINLI_DATA to another folder"
+            ) from None
+        yield
+
+
+def tell_fallen(settings: Settings, clock: Clock) -> Callable[[str, int], None]:
+    """What the supervisor does when a process ended unasked: a health event of the box."""
+
+    def tell(name: str, code: int) -> None:
+        journal = open_journal(settings, clock)
+        text = f"{name} ended with code {code} and is started again; its log says why"
+        note = Health(what="worker", state="note", message=text, detail={"name": name, "code": code})
+        journal.note(box_source(settings.file.site.id), note, clock.wall_us())
+        journal.close()
+
+    return tell
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the logs stood."""
+
+    offset: int = 0
+    stored: int = 0
+    alerts: int = 0
+    counts: dict[str, int] = {}
+
+
+def totals(settings: Settings, clock: Clock) -> Totals:
+    """Where journal and store stand now."""
+    paths = Paths(settings.data).make()
+    journal, store = Journal(paths.journal, clock), SqliteStore(paths.store)
+    sizes = store.sizes()
+    counts: dict[str, int] = {}
+    for row in store.totals():
+        key = f"{row.source.rsplit('/', 1)[1]}.{row.rule}.{row.direction}.{row.label}"
+        counts[key] = counts.get(key, 0) + row.count
+    try:
+        return Totals(offset=journal.last_offset(), stored=sizes.events, alerts=sizes.alerts, counts=counts)
+    finally:
+        store.close()
+        journal.close()
+
+
+def statuses(paths: Paths) -> list[WorkerStatus]:
+    """What the workers last said of themselves."""
+    return [
+        msgspec.json.decode(path.read_bytes(), type=WorkerStatus)
+        for path in sorted(paths.run.glob("worker-*.json"))
+    ]
+
+
+def summary(settings: Settings, before: Totals, after: Totals) -> dict[str, object]:
+    """What a run did: the last line of `linli run`."""
+    workers: Sequence[WorkerStatus] = statuses(Paths(settings.data))
+    cameras = [camera for worker in workers for camera in worker.cameras]
+    stream_s = sum(worker.stream_s for worker in workers)
+    counts = {key: n - before.counts.get(key, 0) for key, n in after.counts.items()}
+    return {
+        "cameras": len(cameras),
+        "packets": sum(c.packets for c in cameras),
+        "frames_decoded": sum(c.decoded for c in cameras),
+        "frames_inferred": sum(c.inferred for c in cameras),
+        "tracks": sum(c.tracks for c in cameras),
+        "counts": {key: n for key, n in sorted(counts.items()) if n},
+        "alerts": after.alerts - before.alerts,
+        "events_journaled": after.offset - before.offset,
+        "events_stored": after.stored - before.stored,
+        "segments": sum(c.segments for c in cameras),
+        "segments_bytes": sum(c.segment_bytes for c in cameras),
+        "lag_ms_p99": max((w.lag_ms_p99 for w in workers), default=0.0),
+        "wake_ms_p99": max((w.wake_ms_p99 for w in workers), default=0.0),
+        "cpu_ms_per_stream_s": round(sum(w.cpu_ms for w in workers) / stream_s, 2) if stream_s else 0.0,
+    }

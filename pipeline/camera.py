@@ -1,0 +1,196 @@
+"""The reader's thread of one stream: connect, record every packet, hand it to the lane; reconnect for ever."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from events.clock import Clock, thread_cpu_ns
+from events.errors import LinliError, SourceError, StorageError
+from events.events import Health, camera_source
+from events.media import TICKS, Anchor, Discontinuity
+from ingest.backoff import Backoff, failure_of
+from ingest.source import Opened, Source
+from pipeline.lane import Arrived, Begin, End, Lane
+from pipeline.loop import State
+from pipeline.meter import Meter
+from storage.journal import Journal
+from storage.segments import SegmentWriter
+
+log = logging.getLogger(__name__)
+
+MakeWriter = Callable[[int, Opened], SegmentWriter]
+
+
+class Reader:
+    """Reads one stream (`main`, `sub`) of a camera. Only the analysed stream has a lane."""
+
+    def __init__(
+        self,
+        camera: str,
+        stream: str,
+        site: str,
+        make_source: Callable[[], Source],
+        make_writer: MakeWriter,
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        self.camera, self.stream = camera, stream
+        self._address = camera_source(site, camera)
+        self._make_source = make_source
+        self._make_writer = make_writer
+        self._journal = journal
+        self._clock = clock
+        self.lane: Lane | None = None
+        self._notify: Callable[[], None] = lambda: None
+        self._stop = threading.Event()
+        self._source: Source | None = None
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name=f"read-{camera}-{stream}", daemon=True)
+        self._trouble = ""
+        self._lost_us: int | None = None
+        self._writer: SegmentWriter | None = None
+        self._done = (0.0, 0, 0)
+        self._last_pts = 0
+        self.meter = Meter(thread_cpu_ns)
+        self.packets = 0
+        self.connected = False
+
+    def analyse(self, lane: Lane, notify: Callable[[], None]) -> None:
+        """Hand packets to this lane and call `notify` when it has something to do."""
+        self.lane, self._notify = lane, notify
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; `join` waits for it."""
+        self._stop.set()
+        with self._lock:
+            if self._source is not None:
+                self._source.close()
+
+    def join(self, timeout_s: float) -> bool:
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def seconds(self) -> float:
+        """Media time received so far."""
+        return self._done[0] + self._last_pts / TICKS
+
+    @property
+    def segments(self) -> int:
+        """Segments begun so far."""
+        return self._done[1] + (self._writer.segments if self._writer else 0)
+
+    @property
+    def segment_bytes(self) -> int:
+        """Bytes recorded so far."""
+        return self._done[2] + (self._writer.bytes_written if self._writer else 0)
+
+    # --- the thread
+
+    def _run(self) -> None:
+        backoff = Backoff(f"{self.camera}/{self.stream}")
+        while not self._stop.is_set():
+            started = self._clock.monotonic()
+            try:
+                self._once()
+            except Discontinuity as e:
+                self._health("gap", "note", f"{e}; a new stream epoch begins")
+                backoff = backoff.failed(failure_of(e), self._clock.monotonic() - started)
+            except LinliError as e:
+                self._lost(e)
+                backoff = backoff.failed(failure_of(e), self._clock.monotonic() - started)
+            self._stop.wait(backoff.delay_s)
+
+    def _once(self) -> None:
+        source = self._make_source()
+        with self._lock:
+            self._source = source
+        try:
+            opened = source.open()
+            if not self._stop.is_set():
+                self._epoch(source, opened)
+        finally:
+            source.close()
+            self.connected = False
+
+    def _epoch(self, source: Source, opened: Opened) -> None:
+        epoch = self._journal.open_epoch(self.camera, self.stream, opened.info, opened.anchor)
+        writer = self._writer = self._make_writer(epoch, opened)
+        lane = self.lane
+        if lane is not None:
+            lane.put(Begin(epoch, opened.info, opened.anchor))
+        reason = "stopped"
+        try:
+            self.meter.start()
+            for packet in source.packets():
+                self.meter.stop("demux")
+                if not self.connected:
+                    self._found()
+                for anchor in source.anchors():
+                    self._anchor(epoch, anchor)
+                segment = writer.write(packet)
+                self.packets += 1
+                self._last_pts = max(self._last_pts, packet.pts)
+                if lane is not None and writer.row is not None and segment:
+                    lane.put(Arrived(packet, writer.row))
+                    if packet.keyframe or lane.loop.state is State.AWAKE:
+                        self._notify()
+                self.meter.stop("record")
+                if self._stop.is_set():
+                    break
+        except (Discontinuity, SourceError, StorageError) as e:
+            reason = str(e)
+            raise
+        finally:
+            self._finish(epoch, writer, reason)
+
+    def _anchor(self, epoch: int, anchor: Anchor) -> None:
+        self._journal.add_anchor(self.camera, self.stream, epoch, anchor)
+        if self.lane is not None:
+            self.lane.put(anchor)
+
+    def _finish(self, epoch: int, writer: SegmentWriter, reason: str) -> None:
+        self._lost_us = self._clock.wall_us()
+        last = self._last_pts
+        try:
+            writer.close()
+        finally:
+            self._done = (self.seconds, self.segments, self.segment_bytes)
+            self._writer, self._last_pts = None, 0
+            if self.lane is not None:
+                self.lane.put(End(reason))
+                self._notify()
+            else:
+                self._journal.end_epoch(self.camera, self.stream, epoch, last, reason)
+
+    # --- health
+
+    def _lost(self, error: LinliError) -> None:
+        text = str(error)
+        if text != self._trouble:  # said once, not at each attempt
+            what = "disk" if isinstance(error, StorageError) else "connection"
+            self._health(what, "raised", text)
+            log.warning("%s/%s: %s", self.camera, self.stream, text)
+        self._trouble = text
+
+    def _found(self) -> None:
+        self.connected = True
+        if self._lost_us is not None:
+            gap_s = (self._clock.wall_us() - self._lost_us) / 1e6
+            self._health("gap", "note", f"no video for {gap_s:.1f} s", {"seconds": round(gap_s, 3)})
+            self._lost_us = None
+        if self._trouble:
+            self._health("connection", "cleared", "the camera delivers again")
+            self._health("disk", "cleared", "footage is written again")
+            self._trouble = ""
+
+    def _health(
+        self, what: str, state: str, message: str, detail: dict[str, float | str] | None = None
+    ) -> None:
+        data = Health(
+            what=what, state=state, message=message, detail={"stream": self.stream, **(detail or {})}
+        )  # type: ignore[arg-type]
+        self._journal.note(self._address, data, self._clock.wall_us())

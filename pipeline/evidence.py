@@ -1,0 +1,171 @@
+"""Evidence: a picture and a clip of each alert, people pixelated, cut from the footage behind the live loop.
+
+A consumer of the bus like any other. It commits only what is done, so a kill makes it cut a clip again, never
+miss one. Nothing here costs the frame loop anything.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import msgspec
+
+from events.bus import Bus
+from events.clock import Clock
+from events.errors import LinliError
+from events.events import AlertRaised, Event
+from storage.clips import cut_pixelated
+from storage.journal import Journal
+from storage.objects import FolderObjects
+from storage.rows import SegmentRow
+from storage.stills import picture_at
+from storage.trace import read_trace
+from storage.whereabouts import Whereabouts
+
+log = logging.getLogger(__name__)
+
+GROUP = "evidence"
+PATIENCE_S = 90.0
+"""How long footage and trace of an alert are waited for before what is there is taken."""
+
+
+class EvidenceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an alert's clip shows, and what is hidden in it."""
+
+    pre_s: float = 5.0
+    post_s: float = 5.0
+    longest_s: float = 60.0
+    """A clip begins at most so long before the alert was raised."""
+    labels: tuple[str, ...] = ("person", "face")
+
+
+class _Job(msgspec.Struct):
+    offset: int
+    event: Event
+    camera: str
+    since: float
+    """Monotonic time at which the alert was read."""
+    picture: bool = False
+    clip: bool = False
+
+
+class Evidence:
+    """A thread that works off alerts in the order of their footage."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        journal: Journal,
+        footage: Path,
+        objects: FolderObjects,
+        streams: Callable[[str], str],
+        settings: EvidenceSettings,
+        clock: Clock,
+    ) -> None:
+        """`streams`: which stream of a camera is analysed."""
+        self._bus = bus
+        self._journal = journal
+        self._footage = footage
+        self._objects = objects
+        self._streams = streams
+        self._settings = settings
+        self._clock = clock
+        self._jobs: list[_Job] = []
+        self._read_to = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Cut what there is footage for, then end; the rest is cut at the next start."""
+        self._stop.set()
+        self._thread.join(45.0)
+
+    def _run(self) -> None:
+        subscription = self._bus.subscribe(GROUP, ("alert",))
+        try:
+            while True:
+                stopping = self._stop.is_set()
+                for record in subscription.poll(0.0 if stopping else 0.5):
+                    self._read_to = record.offset
+                    if isinstance(record.event.data, AlertRaised):
+                        camera = record.event.key
+                        now = self._clock.monotonic()
+                        self._jobs.append(_Job(record.offset, record.event, camera, now))
+                self.work(hurry=stopping)
+                done = min((job.offset - 1 for job in self._jobs), default=self._read_to)
+                if done > 0:
+                    subscription.commit(done)
+                if stopping:
+                    return
+        finally:
+            subscription.close()
+
+    def work(self, hurry: bool = False) -> None:
+        """Do what can be done now. `hurry`: take what is there."""
+        for job in self._jobs:
+            patient = not hurry and self._clock.monotonic() - job.since < PATIENCE_S
+            try:
+                job.picture = job.picture or self._picture(job, patient)
+                job.clip = job.clip or self._clip(job, patient)
+            except (LinliError, OSError, ValueError) as e:
+                if not patient:
+                    log.error("no evidence for alert %s of %s: %s", job.event.subject, job.camera, e)
+                    job.picture = job.clip = True
+        self._jobs = [job for job in self._jobs if not (job.picture and job.clip)]
+
+    def _picture(self, job: _Job, patient: bool) -> bool:
+        at = job.event.time_us
+        rows = self._rows(job.camera, self._streams(job.camera), at, at + 5_000_000)
+        if patient and not self._reached(rows, at):
+            return False
+        hidden = self._hidden(job.camera, at, at)
+        shown = self._best(job.camera, at, at)
+        capture = hidden.captures.get(shown[0].epoch) if shown else None
+        data = picture_at(self._footage, shown, at, hidden, capture)
+        self._objects.put(f"pictures/{job.event.subject}.jpg", data)
+        return True
+
+    def _clip(self, job: _Job, patient: bool) -> bool:
+        data = job.event.data
+        assert isinstance(data, AlertRaised)
+        settings = self._settings
+        at = job.event.time_us
+        start = max(data.since_us - int(settings.pre_s * 1e6), at - int(settings.longest_s * 1e6))
+        end = at + int(settings.post_s * 1e6)
+        rows = self._rows(job.camera, self._streams(job.camera), start, end + 5_000_000)
+        if patient and not self._reached(rows, end):
+            return False
+        shown = self._best(job.camera, start, end)
+        out = self._objects.path(f"clips/{job.event.subject}.mp4")
+        traces = [self._footage / row.trace_path for row in rows if row.trace_path]
+        cut_pixelated(self._footage, shown, start, end, out, traces=traces, labels=settings.labels)
+        return True
+
+    def _rows(self, camera: str, stream: str, start_us: int, end_us: int) -> list[SegmentRow]:
+        """Segments that overlap the span; the open one counts as reaching to now."""
+        rows = self._journal.segments(camera, stream, None, end_us)
+        return [row for row in rows if row.end_us >= start_us or row.state == "open"]
+
+    def _best(self, camera: str, start_us: int, end_us: int) -> list[SegmentRow]:
+        """The main stream's footage if it covers the span, else the analysed one's."""
+        main = self._rows(camera, "main", start_us, end_us)
+        if main and main[0].start_us <= start_us:
+            return main
+        return self._rows(camera, self._streams(camera), start_us, end_us)
+
+    def _hidden(self, camera: str, start_us: int, end_us: int) -> Whereabouts:
+        rows = self._rows(camera, self._streams(camera), start_us - 2_000_000, end_us + 2_000_000)
+        traces = [read_trace(self._footage / row.trace_path) for row in rows if row.trace_path]
+        return Whereabouts(traces, self._settings.labels)
+
+    def _reached(self, rows: Collection[SegmentRow], at_us: int) -> bool:
+        """The trace has passed that moment, so that all there is to know of it is known."""
+        later = at_us + 1_500_000
+        if self._clock.wall_us() < later:
+            return False
+        traces = [read_trace(self._footage / row.trace_path) for row in rows if row.trace_path]
+        return Whereabouts(traces, self._settings.labels).passed(later)

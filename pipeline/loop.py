@@ -1,0 +1,506 @@
+"""The frame loop of one camera: packets in, events out. No I/O, no clock, no threads.
+
+`feed` is a generator: it yields a `Look` whenever a picture is worth inference and is sent the detections
+(or None, if the driver has to shed the look). Live, replay and resume drive the same loop; what they decide
+for it (looks refused, packets skipped, decoding mode) is in the trace, all else follows from the packets.
+
+    asleep  only keyframes are decoded and compared (`ingest/gate.py`); packets since the last keyframe held
+    awake   everything is decoded, about `fps` pictures a second are looked at
+    dozing  something is tracked that does not move: keyframes only, each is looked at
+
+A segment of footage begins where the decoder is empty, and a snapshot taken after the segment's first packet
+lets any later run continue from there bit for bit (`docs/design.md`, Time, identity, determinism).
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+import av
+import msgspec
+
+from detectors import crops
+from detectors.detections import Crop, Detections, Tracker
+from detectors.manifest import Input
+from events.engine import Engine
+from events.errors import IllegalTransition
+from events.events import Event
+from events.media import Anchor, CaptureMap, seconds, ticks
+from events.observations import Observation
+from ingest.decode import LazyDecoder
+from ingest.gate import Gate, Luma, luma
+from ingest.packets import Packet, StreamInfo
+from ingest.watch import PictureWatch
+from pipeline.meter import Meter
+from storage import trace
+from storage.trace import Line
+
+Mode = Literal["lazy", "full"]
+
+
+class State(StrEnum):
+    """How much of the stream is decoded."""
+
+    ASLEEP = "asleep"
+    AWAKE = "awake"
+    DOZING = "dozing"
+
+
+ALLOWED: dict[State, frozenset[State]] = {
+    State.ASLEEP: frozenset({State.AWAKE}),
+    State.AWAKE: frozenset({State.ASLEEP, State.DOZING}),
+    State.DOZING: frozenset({State.AWAKE, State.ASLEEP}),
+}
+
+
+class LoopSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the loop of one camera is told; times in seconds of media time."""
+
+    fps: float = 5.0
+    """Pictures a second that are looked at while awake."""
+    quiet_s: float = 2.0
+    """Nothing moved and nothing is tracked for so long: fall asleep."""
+    doze_s: float = 10.0
+    """Something is tracked but nothing moved for so long: doze."""
+    gop_limit_s: float = 2.0
+    """Keyframes further apart than this would leave the camera blind for too long: decode everything."""
+    held_limit: int = 16 << 20
+    """Bytes of packets held while asleep; more, and everything is decoded until the next keyframe."""
+    mode: Mode = "lazy"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A picture that is worth inference."""
+
+    frame: av.VideoFrame
+    pts: int
+    crops: tuple[Crop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something about the camera's health, without a place in the deterministic sequence of events."""
+
+    what: str
+    state: Literal["raised", "cleared", "note"]
+    message: str
+    detail: dict[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Output:
+    """What the loop has to say since it was last asked."""
+
+    events: list[Event] = field(default_factory=list)
+    trace: list[Line] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the loop did in all."""
+
+    packets: int = 0
+    decoded: int = 0
+    probed: int = 0
+    inferred: int = 0
+    refused: int = 0
+    skipped: int = 0
+    wakes: int = 0
+    tracks: int = 0
+
+
+class CameraLoop:
+    """One camera's way from packets to events. `begin` or `restore` first, then `feed`, at the end `end`."""
+
+    def __init__(
+        self,
+        settings: LoopSettings,
+        engine: Engine,
+        tracker: Tracker,
+        meter: Meter,
+        look_closer: Input | None = None,
+        make_decoder: Callable[[StreamInfo], LazyDecoder] = LazyDecoder,
+    ) -> None:
+        """`look_closer`: the model's input, to look only at where something moves or is tracked; None looks at
+        whole pictures."""
+        self._settings = settings
+        self._engine = engine
+        self._tracker = tracker
+        self._meter = meter
+        self._look_closer = look_closer
+        self._boxes: list[tuple[float, float, float, float]] = []
+        self._make_decoder = make_decoder
+        self._step = ticks(1 / settings.fps)
+        self.tally = Tally()
+        self.out = Output()
+        self.state = State.AWAKE
+        self.snapshot_due = False
+        self._mode: Mode = settings.mode
+        self._forced = ""
+        self._newest_track = 0
+
+    def remember(self, state: dict[str, Any]) -> None:
+        """Take over from an earlier snapshot what the rules know beyond one epoch."""
+        self._engine.restore(state["engine"])
+
+    # --- an epoch's beginning and end
+
+    def begin(self, epoch: int, info: StreamInfo, anchor: Anchor) -> None:
+        """A stream epoch begins. The camera starts awake, to see what is there."""
+        self._open(info, CaptureMap((anchor,)))
+        self.epoch = epoch
+        self._gate = Gate()
+        self._watch = PictureWatch()
+        self.state = State.AWAKE
+        self._mode = self._settings.mode
+        self._forced = ""
+        self._newest_track = 0
+        self._boxes = []
+        self._wanted: Mode | None = None
+        self._last_pts = -1
+        self._due = 0
+        self._moved_pts = 0
+        self._skip_from: int | None = None
+        self._last_keyframe: int | None = None
+        self.out.events += self._engine.begin(epoch, anchor.capture_us, (info.width, info.height))
+
+    def _open(self, info: StreamInfo, capture: CaptureMap) -> None:
+        self.info = info
+        self._capture = capture
+        self._decoder = self._make_decoder(info)
+        self._held: list[Packet] = []
+        self._held_bytes = 0
+        self._errors = 0
+        self._corrupt = False
+
+    def anchor(self, anchor: Anchor) -> None:
+        """From now on capture time is mapped by this anchor."""
+        self._capture = self._capture.extend(anchor)
+        self.out.trace.append(trace.AnchorLine(anchor=anchor))
+
+    def end(self, pts: int) -> Generator[Look, Detections | None, None]:
+        """The epoch is over (connection lost, timestamps jumped, shut down)."""
+        if self.state is State.AWAKE and self._skip_from is None:
+            yield from self._frames(self._decoder.drain())
+        if self._skip_from is not None:
+            self._stop_skipping(pts)
+        pts = max(pts, self._last_pts)
+        self._tracker.reset()
+        self.out.events += self._engine.end(pts, self._capture.at(pts))
+        self._held = []
+
+    # --- packets
+
+    def feed(self, packet: Packet, boundary: bool = False) -> Generator[Look, Detections | None, None]:
+        """Take one packet; `boundary`: it is the first of a footage segment (and so a keyframe)."""
+        self.tally.packets += 1
+        if packet.keyframe:
+            self._at_keyframe(packet)
+        if self._skip_from is not None:
+            self.tally.skipped += 1
+            return
+        if self.state is State.AWAKE:
+            yield from self._awake(packet, boundary)
+        else:
+            yield from self._asleep(packet)
+        if boundary:
+            self.snapshot_due = True
+
+    def skip(self, packet: Packet) -> None:
+        """Shed: nothing is decoded from this packet up to the next keyframe that is fed."""
+        if self._skip_from is None:
+            self._skip_from = packet.pts
+            self._decoder.reset()
+            self._held, self._held_bytes = [], 0
+        self.tally.packets += 1
+        self.tally.skipped += 1
+
+    def request_mode(self, mode: Mode) -> None:
+        """Decode lazily or fully from the next keyframe on."""
+        self._wanted = mode
+
+    @property
+    def mode(self) -> Mode:
+        """What is in force: `full` also where the stream cannot be decoded lazily."""
+        return "full" if self._forced else self._mode
+
+    @property
+    def blind_s(self) -> float:
+        """Longest time for which something may happen unseen: about a GOP while lazy, else between looks."""
+        return self._settings.gop_limit_s if self.mode == "lazy" else 1 / self._settings.fps
+
+    def capture_us(self, pts: int) -> int:
+        """Capture time at media time `pts`."""
+        return self._capture.at(pts)
+
+    @property
+    def anchors(self) -> tuple[Anchor, ...]:
+        """The epoch's anchors so far."""
+        return self._capture.anchors
+
+    def _at_keyframe(self, packet: Packet) -> None:
+        if self._skip_from is not None:
+            self._stop_skipping(packet.pts)
+        if self._last_keyframe is not None and self.mode == "lazy":
+            gop_s = seconds(packet.pts - self._last_keyframe)
+            if gop_s > self._settings.gop_limit_s * 1.25:
+                self._force(packet.pts, f"keyframes are {gop_s:.1f} s apart; set the camera's GOP to 1-2 s")
+        self._last_keyframe = packet.pts
+        if self._wanted is not None and self._wanted != self._mode:
+            self._mode = self._wanted
+            self.out.trace.append(trace.Mode(pts=packet.pts, mode=self._mode))
+            self.out.notes.append(Note("decode-mode", "note", f"decoding is {self.mode}"))
+        self._wanted = None
+
+    def _stop_skipping(self, pts: int) -> None:
+        start, self._skip_from = self._skip_from, None
+        assert start is not None
+        self.out.trace.append(trace.Shed(from_pts=start, to_pts=pts, why="packets"))
+        self._tracker.reset()
+        self.out.events += self._engine.shed(start, pts)
+        if self.state is not State.AWAKE:
+            self._go(State.AWAKE, pts, "shed")
+        self._last_pts = max(self._last_pts, start)
+
+    def _force(self, pts: int, why: str) -> None:
+        self._forced = why
+        self.out.notes.append(Note("decode-mode", "raised", f"everything is decoded: {why}"))
+        self.out.trace.append(trace.Mode(pts=pts, mode="full"))
+
+    # --- awake
+
+    def _awake(self, packet: Packet, boundary: bool) -> Generator[Look, Detections | None, None]:
+        self._meter.start()
+        if boundary:
+            drained = self._decoder.drain()
+            self._decoder.reset()
+            self._meter.stop("decode")
+            yield from self._frames(drained)
+        frames = self._decoder.decode(packet)
+        self._meter.stop("decode")
+        yield from self._frames(frames)
+        if packet.keyframe:
+            self._check_errors()
+            self.out.trace.append(trace.Reached(pts=packet.pts))
+            if self.mode == "lazy":
+                self._rest(packet)
+
+    def _frames(self, frames: Sequence[av.VideoFrame]) -> Generator[Look, Detections | None, None]:
+        for frame in frames:
+            pts = frame.pts
+            if pts is None or pts <= self._last_pts:
+                continue
+            self._last_pts = pts
+            self.tally.decoded += 1
+            if frame.key_frame:
+                self._watched(frame, pts)
+            if pts >= self._due:
+                self._due = max(self._due + self._step, pts - self._step)
+                yield from self._see(frame, pts)
+
+    def _see(self, frame: av.VideoFrame, pts: int) -> Generator[Look, Detections | None, None]:
+        """A picture whose turn it is: compare it, and look at it if something moves or is tracked."""
+        self._meter.start()
+        picture = luma(frame)
+        moved = self._gate.keyframe(picture)
+        if moved:
+            self._moved_pts = pts
+        elif not self._tracker.active:
+            self._meter.stop("motion")
+            self.out.events += self._engine.tick(pts, self._capture.at(pts))
+            self._meter.stop("rules")
+            return
+        closer = self._crops(picture)
+        self._meter.stop("motion")
+        yield from self._look(frame, pts, closer)
+
+    def _crops(self, picture: Luma) -> tuple[Crop, ...]:
+        if self._look_closer is None:
+            return ()
+        height, width = picture.shape
+        regions = [*self._gate.regions(picture), *self._boxes]
+        return crops.choose(regions, (width, height), self._look_closer)
+
+    def _look(
+        self, frame: av.VideoFrame, pts: int, closer: tuple[Crop, ...]
+    ) -> Generator[Look, Detections | None, None]:
+        detections = yield Look(frame, pts, closer)
+        if detections is None:
+            self.tally.refused += 1
+            self.out.trace.append(trace.Shed(from_pts=pts, to_pts=pts, why="look"))
+            return
+        self.tally.inferred += 1
+        self._meter.start()
+        tracked = self._tracker.update(pts, detections, (frame.width, frame.height))
+        self._boxes = [(t.box.x1, t.box.y1, t.box.x2, t.box.y2) for t in tracked.tracks]
+        self._meter.stop("track")
+        observation = Observation(
+            pts=pts,
+            capture_us=self._capture.at(pts),
+            width=frame.width,
+            height=frame.height,
+            tracks=tracked.tracks,
+            ended=tracked.ended,
+        )
+        self.out.events += self._engine.observe(observation)
+        for track in tracked.tracks:
+            if track.ordinal > self._newest_track:
+                self.tally.tracks += 1
+        self._newest_track = max([self._newest_track, *(t.ordinal for t in tracked.tracks)])
+        self._meter.stop("rules")
+        self.out.trace.append(trace.Frame.of(observation, closer))
+
+    def _rest(self, packet: Packet) -> None:
+        """At a keyframe: has it been quiet for long enough to decode less?"""
+        quiet = seconds(self._last_pts - self._moved_pts)
+        if self._tracker.active:
+            if quiet <= self._settings.doze_s:
+                return
+            to = State.DOZING
+        elif quiet > self._settings.quiet_s:
+            to = State.ASLEEP
+        else:
+            return
+        self._decoder.reset()
+        self._held, self._held_bytes = [packet], packet.size
+        self._go(to, packet.pts, "quiet")
+
+    # --- asleep or dozing
+
+    def _asleep(self, packet: Packet) -> Generator[Look, Detections | None, None]:
+        if not packet.keyframe:
+            self._held.append(packet)
+            self._held_bytes += packet.size
+            if self._gate.size(packet):
+                yield from self._wake(packet.pts, "size")
+            elif self._held_bytes > self._settings.held_limit:
+                yield from self._wake(packet.pts, "held")
+            return
+        self._meter.start()
+        frame = self._decoder.probe(packet)
+        self._meter.stop("decode")
+        self.tally.probed += 1
+        if frame is None:
+            self._force(packet.pts, "a keyframe alone gives no picture (open GOP or intra refresh)")
+            moved = True
+        else:
+            self._watched(frame, packet.pts)
+            moved = self._gate.keyframe(luma(frame))
+        self._meter.stop("motion")
+        if moved or self.mode == "full":
+            self._held.append(packet)
+            yield from self._wake(packet.pts, "keyframe" if moved else "mode")
+            return
+        self._held, self._held_bytes = [packet], packet.size
+        if self.state is State.DOZING and frame is not None:
+            yield from self._look(frame, packet.pts, ())
+            if not self._tracker.active:
+                self._go(State.ASLEEP, packet.pts, "gone")
+        else:
+            self.out.events += self._engine.tick(packet.pts, self._capture.at(packet.pts))
+            self.out.trace.append(trace.Reached(pts=packet.pts))
+            self._meter.stop("rules")
+        self._check_errors()
+
+    def _wake(self, pts: int, why: str) -> Generator[Look, Detections | None, None]:
+        """Decode all that is held from its start, so that what woke the camera is seen from its beginning."""
+        held, self._held, self._held_bytes = self._held, [], 0
+        self.tally.wakes += 1
+        self._moved_pts = pts
+        self._go(State.AWAKE, pts, why)
+        self._decoder.reset()
+        self._due = min(self._due, held[0].pts)
+        for i, packet in enumerate(held):
+            self._meter.start()
+            frames: list[av.VideoFrame] = []
+            if i and packet.keyframe:
+                frames = self._decoder.drain()
+                self._decoder.reset()
+            frames += self._decoder.decode(packet)
+            self._meter.stop("decode")
+            yield from self._frames(frames)
+
+    # --- odds and ends
+
+    def _go(self, to: State, pts: int, why: str) -> None:
+        if to not in ALLOWED[self.state]:
+            raise IllegalTransition(f"the loop cannot go from {self.state} to {to}")
+        self.state = to
+        self.out.trace.append(trace.Gate(pts=pts, state=to.value, why=why))
+
+    def _watched(self, frame: av.VideoFrame, pts: int) -> None:
+        for change in self._watch.keyframe(pts, luma(frame)):
+            self.out.notes.append(Note(change.what, change.state, change.message))
+
+    def _check_errors(self) -> None:
+        """Once a GOP: has the decoder met damaged data since the last keyframe?"""
+        errors, self._errors = self._decoder.errors - self._errors, self._decoder.errors
+        if (errors > 0) == self._corrupt:
+            return
+        self._corrupt = errors > 0
+        if self._corrupt:
+            text = f"{errors} damaged packets in a GOP; check cable, Wi-Fi and the camera's bit rate"
+            self.out.notes.append(Note("corrupt", "raised", text))
+        else:
+            self.out.notes.append(Note("corrupt", "cleared", "the stream decodes cleanly again"))
+
+    def take(self) -> Output:
+        """What was said since the last call."""
+        out, self.out = self.out, Output()
+        return out
+
+    # --- snapshots
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state as JSON values, right after a segment's first packet was fed."""
+        self.snapshot_due = False
+        return {
+            "epoch": self.epoch,
+            "anchors": msgspec.to_builtins(self._capture.anchors),
+            "state": self.state.value,
+            "mode": self._mode,
+            "forced": self._forced,
+            "wanted": self._wanted,
+            "last_pts": self._last_pts,
+            "due": self._due,
+            "moved_pts": self._moved_pts,
+            "last_keyframe": self._last_keyframe,
+            "newest_track": self._newest_track,
+            "boxes": self._boxes,
+            "gate": self._gate.snapshot(),
+            "watch": self._watch.snapshot(),
+            "tracker": self._tracker.snapshot(),
+            "engine": self._engine.snapshot(),
+        }
+
+    def restore(self, state: dict[str, Any], first: Packet, info: StreamInfo) -> None:
+        """Continue from a snapshot; `first` is the segment's first packet, already counted in the snapshot.
+
+        `info` is the stream as it is read now: stored footage has its parameter sets in another form.
+        """
+        self._open(info, CaptureMap(msgspec.convert(state["anchors"], tuple[Anchor, ...])))
+        self.epoch = state["epoch"]
+        self._gate = Gate()
+        self._gate.restore(state["gate"])
+        self._watch = PictureWatch()
+        self._watch.restore(state["watch"])
+        self.state = State(state["state"])
+        self._mode = state["mode"]
+        self._forced = state["forced"]
+        self._wanted = state["wanted"]
+        self._last_pts = state["last_pts"]
+        self._due = state["due"]
+        self._moved_pts = state["moved_pts"]
+        self._last_keyframe = state["last_keyframe"]
+        self._newest_track = state["newest_track"]
+        self._boxes = [tuple(box) for box in state["boxes"]]
+        self._skip_from = None
+        self._tracker.restore(state["tracker"])
+        self._engine.restore(state["engine"])
+        if self.state is State.AWAKE:
+            self._decoder.decode(first)  # its picture was seen before the snapshot: last_pts passes it over
+        else:
+            self._held, self._held_bytes = [first], first.size

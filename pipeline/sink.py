@@ -1,0 +1,140 @@
+"""Where the live loop speaks to: the trace beside the segment, then the journal."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from events.clock import Clock
+from events.events import Event, Health, camera_source
+from pipeline.loop import CameraLoop, Note
+from storage import trace
+from storage.journal import Journal
+from storage.rows import SegmentRow
+
+RESUMED = ".resumed"
+"""Ending of a trace that is being written anew; it replaces the old one when it is complete."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class JournalSink:
+    """Keeps what one camera's loop says. Used by the live worker and by the resume after a kill."""
+
+    def __init__(  # noqa: PLR0913 - what (3), where to (2), and how
+        self,
+        site: str,
+        camera: str,
+        stream: str,
+        journal: Journal,
+        footage: Path,
+        *,
+        model: str,
+        settings: str,
+        clock: Clock,
+        resume_pts: int | None = None,
+    ) -> None:
+        """`model`, `settings`: digests that tell a replay what this was run with.
+
+        `resume_pts`: media time of the snapshot that a killed worker's epoch is resumed from. Traces are then
+        written anew (what was traced up to the snapshot is kept), and health notes are not given again.
+        """
+        self._source = camera_source(site, camera)
+        self._camera, self._stream = camera, stream
+        self._journal = journal
+        self._footage = footage
+        self._model, self._settings = model, settings
+        self._clock = clock
+        self._resume_pts = resume_pts
+        self._open: _Trace | None = None
+        self._before: _Trace | None = None
+        self._first_pts = 0
+        self._segment = ""
+
+    def events(self, events: Sequence[Event], decoded_at: float) -> None:
+        self._journal.append(events, decoded_at)
+
+    def trace(self, lines: Sequence[trace.Line]) -> None:
+        if self._before is not None:
+            # Pictures that were still in the decoder at a border belong to the segment before it.
+            early = [line for line in lines if line_pts(line) < self._first_pts]
+            if early:
+                self._before.writer.append(*early)
+            lines = [line for line in lines if line_pts(line) >= self._first_pts]
+        if lines and self._open is not None:
+            self._open.writer.append(*lines)
+
+    def notes(self, notes: Sequence[Note], capture_us: int) -> None:
+        if self._resume_pts is not None:
+            return
+        for note in notes:
+            data = Health(what=note.what, state=note.state, message=note.message, detail=note.detail)
+            self._journal.note(self._source, data, capture_us)
+
+    def segment(self, segment: SegmentRow, loop: CameraLoop, pts: int) -> None:
+        self._finish(self._before)
+        self._before, self._first_pts, self._segment = self._open, pts, segment.id
+        path = self._footage / segment.trace_path
+        kept: list[trace.Line] = []
+        if self._resume_pts is not None:
+            if pts == self._resume_pts:
+                kept = [line for line in trace.read_trace(path) if line_pts(line) <= pts]
+            self._open = _Trace(path, path.with_suffix(RESUMED))
+        else:
+            self._open = _Trace(path, path)
+        opened = trace.Open(
+            epoch=segment.epoch,
+            pts=pts,
+            model=self._model,
+            settings=self._settings,
+            width=segment.width,
+            height=segment.height,
+            anchors=loop.anchors,
+        )
+        self._open.writer.append(*(kept or [opened]))
+
+    def snapshot(self, segment: SegmentRow, loop: CameraLoop, pts: int) -> None:
+        blob = _encode(loop.snapshot())
+        self._journal.save_snapshot(self._camera, self._stream, segment.epoch, segment.id, pts, blob)
+        self._before = self._finish(self._before)
+
+    def ended(self, loop: CameraLoop, pts: int, reason: str) -> None:
+        # What stands still is remembered over the end of an epoch, and so over a restart.
+        blob = _encode(loop.snapshot())
+        self._journal.save_snapshot(self._camera, self._stream, loop.epoch, self._segment, pts, blob)
+        self._journal.end_epoch(self._camera, self._stream, loop.epoch, pts, reason)
+        self.close()
+
+    def close(self) -> None:
+        """Close the traces."""
+        self._before = self._finish(self._before)
+        self._open = self._finish(self._open)
+
+    @staticmethod
+    def _finish(open_: "_Trace | None") -> None:
+        if open_ is not None:
+            open_.writer.close()
+            if open_.written != open_.final:
+                os.replace(open_.written, open_.final)
+
+
+class _Trace:
+    """A trace being written, under its own name or (resuming) under one that replaces it at the end."""
+
+    def __init__(self, final: Path, written: Path) -> None:
+        self.final, self.written = final, written
+        if written != final:
+            written.unlink(missing_ok=True)
+        self.writer = trace.TraceWriter(written)
+
+
+def line_pts(line: trace.Line) -> int:
+    """Media time at which a trace's line begins to hold."""
+    match line:
+        case trace.Shed():
+            return line.from_pts
+        case trace.AnchorLine():
+            return line.anchor.pts
+        case _:
+            return line.pts

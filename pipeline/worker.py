@@ -1,0 +1,193 @@
+"""One worker process: some cameras' readers, their lanes, one analysis thread, one journal."""
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from events.clock import Clock, process_cpu_ns
+from events.errors import LinliError
+from pipeline.camera import Reader
+from pipeline.lane import Lane
+from pipeline.loop import CameraLoop, Note
+from pipeline.policy import Live
+from pipeline.scheduler import Scheduler
+from storage.journal import Journal
+
+log = logging.getLogger(__name__)
+
+
+class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How one camera is doing."""
+
+    camera: str
+    connected: bool
+    state: str
+    """asleep, awake, dozing"""
+    mode: str
+    """lazy, full"""
+    shedding: bool
+    behind_s: float
+    blind_s: float
+    packets: int
+    decoded: int
+    probed: int
+    inferred: int
+    refused: int
+    skipped: int
+    wakes: int
+    tracks: int
+    stream_s: float
+    segments: int
+    segment_bytes: int
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker did since it started; written to a file every other second and at its end."""
+
+    worker: str
+    pid: int
+    cameras: tuple[CameraStatus, ...]
+    events: int
+    conflicts: int
+    problem: str
+    """Why the journal cannot be written at present; empty while all is well."""
+    load: float
+    lag_ms_p99: float
+    """From a frame's decoding to its events' commit."""
+    wake_ms_p99: float
+    """From capture to decoding."""
+    cpu_ms: float
+    stream_s: float
+    stage_ms: dict[str, float]
+
+
+class Worker:
+    """Started once, drained once."""
+
+    def __init__(
+        self,
+        name: str,
+        readers: Sequence[Reader],
+        lanes: Sequence[Lane],
+        scheduler: Scheduler,
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        self._name = name
+        self._readers = list(readers)
+        self._lanes = list(lanes)
+        self._scheduler = scheduler
+        self._journal = journal
+        self._clock = clock
+        self._shedding: dict[str, bool] = {}
+
+    def run(self, stop: threading.Event, status: Path) -> None:
+        """Work until `stop` is set, then drain: no packet more, all that came analysed and committed.
+
+        Raises:
+            LinliError: the analysis failed; the supervisor starts the process again, and it resumes.
+        """
+        self._scheduler.start()
+        for reader in self._readers:
+            reader.start()
+        try:
+            while not stop.wait(2.0):
+                self.write(status)
+                self._report_shedding()
+                if not self._scheduler.alive:
+                    raise LinliError(f"the analysis ended: {self._scheduler.failure}")
+        finally:
+            self.drain()
+            self.write(status)
+
+    def drain(self) -> None:
+        """Stop the readers, let the lanes run empty, commit."""
+        for reader in self._readers:
+            reader.stop()
+        for reader in self._readers:
+            if not reader.join(15.0):
+                log.error("%s/%s does not stop reading", reader.camera, reader.stream)
+        if not self._scheduler.drain(30.0):
+            log.error("the analysis is not done within 30 s; the rest is resumed at the next start")
+        self._journal.flush()
+
+    def _report_shedding(self) -> None:
+        for lane in self._lanes:
+            policy = lane.policy
+            if not isinstance(policy, Live) or policy.shedding == self._shedding.get(lane.camera, False):
+                continue
+            self._shedding[lane.camera] = policy.shedding
+            if policy.shedding:
+                text = "the box is too slow for its cameras: the newest pictures win, recording goes on; take a smaller model or fewer cameras"
+                lane.tell(Note("shedding", "raised", text))
+            else:
+                lane.tell(
+                    Note("shedding", "cleared", "every picture whose turn it is gets its inference again")
+                )
+
+    # --- status
+
+    def write(self, path: Path) -> None:
+        """Replace the status file."""
+        part = path.with_suffix(".part")
+        part.write_bytes(msgspec.json.encode(self.status()))
+        part.replace(path)
+
+    def status(self) -> WorkerStatus:
+        """How it goes now."""
+        stats = self._journal.stats()
+        waits = sorted(us / 1000 for lane in self._lanes for us in list(lane.wakes_us))
+        stages: dict[str, float] = {}
+        for meter in self._meters():
+            for stage, ns in meter.items():
+                stages[stage] = stages.get(stage, 0.0) + ns / 1e6
+        cpu_ms = process_cpu_ns() / 1e6
+        cameras = tuple(self._camera(lane) for lane in self._lanes)
+        return WorkerStatus(
+            worker=self._name,
+            pid=os.getpid(),
+            cameras=cameras,
+            events=stats.events,
+            conflicts=stats.conflicts,
+            problem=stats.problem,
+            load=self._scheduler.load,
+            lag_ms_p99=round(self._journal.lag_ms().p99, 2),
+            wake_ms_p99=round(waits[int(len(waits) * 0.99)] if waits else 0.0, 1),
+            cpu_ms=round(cpu_ms, 1),
+            stream_s=round(sum(c.stream_s for c in cameras), 2),
+            stage_ms={stage: round(ms, 1) for stage, ms in stages.items()},
+        )
+
+    def _meters(self) -> list[dict[str, int]]:
+        return [self._scheduler.meter.ns, *(reader.meter.ns for reader in self._readers)]
+
+    def _camera(self, lane: Lane) -> CameraStatus:
+        loop: CameraLoop = lane.loop
+        readers = [r for r in self._readers if r.camera == lane.camera]
+        analysed = next(r for r in readers if r.lane is lane)
+        tally = loop.tally
+        shedding = isinstance(lane.policy, Live) and lane.policy.shedding
+        return CameraStatus(
+            camera=lane.camera,
+            connected=all(r.connected for r in readers),
+            state=loop.state.value,
+            mode=loop.mode,
+            shedding=shedding,
+            behind_s=round(lane.behind_s, 2),
+            blind_s=round(loop.blind_s, 2),
+            packets=sum(r.packets for r in readers),
+            decoded=tally.decoded + tally.probed,
+            probed=tally.probed,
+            inferred=tally.inferred,
+            refused=tally.refused,
+            skipped=tally.skipped,
+            wakes=tally.wakes,
+            tracks=tally.tracks,
+            stream_s=round(analysed.seconds, 2),
+            segments=sum(r.segments for r in readers),
+            segment_bytes=sum(r.segment_bytes for r in readers),
+        )
