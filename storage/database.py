@@ -43,7 +43,7 @@ def connect(path: Path, name: str, *, synchronous: str = "FULL", max_bytes: int 
         raise StorageError(f"synchronous = {synchronous!r} is none of OFF, NORMAL, FULL, EXTRA")
     new = not path.exists()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as e:
         raise storage_error(e, path) from e
@@ -128,6 +128,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it, each name durable: a file in a folder whose own name was lost with
+    the power is lost with it.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def roll_back(connection: sqlite3.Connection) -> None:

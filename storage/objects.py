@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from events.errors import StorageError
-from storage.database import storage_error, sync_folder
+from storage.database import make_folder, storage_error, sync_folder
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _HALF = ".half"
@@ -45,7 +45,7 @@ class FolderObjects:
         path = self.path(key)
         half = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{_HALF}")
         try:
-            self._make(path.parent)
+            make_folder(path.parent)
             with half.open("wb") as file:
                 file.write(data)
                 file.flush()
@@ -88,11 +88,3 @@ class FolderObjects:
         if not _KEY.fullmatch(key):
             raise StorageError(f"{key!r} is not a key: use names of letters, digits, . _ - joined by /")
         return self._root / key
-
-    def _make(self, folder: Path) -> None:
-        """Create a folder and its parents, each name durable."""
-        if folder.is_dir():
-            return
-        self._make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
