@@ -2,14 +2,11 @@
 
 The scores are those of the literature, by their reference implementation (TrackEval): HOTA (Luiten et al.
 2020, arXiv 2009.07736), MOTA of CLEAR MOT (Bernardin, Stiefelhagen 2008), IDF1 (Ristani et al. 2016, arXiv
-1609.01775). Tracks count where they were detected; predictions are left out. The truth is a file in
-MOTChallenge's form, one box a line: `frame,id,x,y,w,h,conf[,class,visibility]`, the first frame is 1.
-
-What truly crossed a line is said by `true_crossings` alone, which shares no code with the product's counter.
+1609.01775). Tracks count where they were detected; predictions are left out.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +23,7 @@ from events.errors import ConfigError, SourceError
 from events.media import ticks
 from events.observations import Box, Observation
 from events.targets import Targets
-
-Point = tuple[float, float]
-Line = tuple[Point, Point]
-"""From a to b, pixels. `in` is from the left of a->b to its right, as in `events/counting.py`."""
-Truth = Mapping[int, Mapping[int, Box]]
-"""Frame number from 0 -> identity -> box."""
-Ways = Mapping[int, Sequence[Point]]
-"""Identity -> its foot points in order of time."""
-
-DEAD_BAND_PX = 8.0
+from pipeline.truth import DEAD_BAND_PX, Line, Truth, true_crossings, ways_of
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,22 +96,22 @@ def evaluate(
     *,
     fps: float | None = 5.0,
     lines: Sequence[Line] = (),
-    tracker: Tracker | None = None,
+    labels: Sequence[str] = ("person",),
     progress: Progress | None = None,
 ) -> Result:
-    """Run the clip as the frame loop would and compare with its truth (`read_truth`).
+    """Run the clip as the frame loop would and compare with its truth (`pipeline.truth.read_truth`).
 
     Args:
         fps: analyse about this many frames a second; None: every frame.
         lines: to count at, pixels.
-        tracker: fresh; None: the product's with its defaults.
+        labels: the classes that the truth is about.
 
     Raises:
         SourceError: the clip cannot be read.
         ConfigError: TrackEval is not installed.
     """
-    seen = list(detect(clip, detector, fps=fps, progress=progress))
-    observations = track(seen, tracker or ByteTracker())
+    seen = [only(s, labels) for s in detect(clip, detector, fps=fps, progress=progress)]
+    observations = track(seen, ByteTracker())
     frames = [s.frame for s in seen]
     counted = count(observations, lines)
     ways = ways_of(truth)
@@ -136,39 +124,6 @@ def evaluate(
         crossing_error=share(counts, "off"),
         crossing_surplus=share(counts, "surplus"),
     )
-
-
-def read_truth(path: Path) -> dict[int, dict[int, Box]]:
-    """Ground truth in MOTChallenge's form. Lines with conf 0, and of MOT16's classes all but 1, are left out.
-
-    Raises:
-        ConfigError: the file cannot be read, or a line is not of that form.
-    """
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"ground truth {path}: {error}") from error
-    truth: dict[int, dict[int, Box]] = {}
-    for n, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            frame, identity, x, y, w, h, *rest = (float(v) for v in line.split(","))
-            box = Box(x, y, x + w, y + h)
-        except ValueError as error:
-            raise ConfigError(
-                f"ground truth {path}, line {n}: needs frame,id,x,y,w,h,conf ({error})"
-            ) from error
-        if frame < 1 or frame != int(frame) or identity != int(identity):
-            raise ConfigError(
-                f"ground truth {path}, line {n}: frames count from 1, and ids are whole numbers"
-            )
-        if (rest and rest[0] == 0) or (len(rest) == 3 and rest[1] != 1):
-            continue
-        truth.setdefault(int(frame) - 1, {})[int(identity)] = box
-    if not truth:
-        raise ConfigError(f"ground truth {path}: holds no boxes")
-    return truth
 
 
 def detect(
@@ -195,6 +150,15 @@ def detect(
                     progress(number + 1, stream.frames)
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise SourceError(f"clip {clip}: cannot be read as video ({error})") from error
+
+
+def only(seen: Seen, labels: Sequence[str]) -> Seen:
+    """The same without detections of other classes."""
+    kept = [i for i, label in enumerate(seen.detections.labels) if label in labels]
+    d = seen.detections
+    return replace(
+        seen, detections=Detections(d.boxes[kept], d.scores[kept], tuple(d.labels[i] for i in kept))
+    )
 
 
 def track(seen: Iterable[Seen], tracker: Tracker) -> list[Observation]:
@@ -230,44 +194,6 @@ def count(observations: Iterable[Observation], lines: Sequence[Line]) -> list[tu
             for serial in targets.gone:
                 counter.ended(serial)
     return [(i, o) for i, o in counted]
-
-
-def ways_of(truth: Truth) -> dict[int, list[Point]]:
-    """The foot points of each identity, in order of time."""
-    ways: dict[int, list[Point]] = {}
-    for frame in sorted(truth):
-        for identity, box in truth[frame].items():
-            ways.setdefault(identity, []).append(box.foot)
-    return ways
-
-
-def true_crossings(ways: Ways, line: Line, dead_band_px: float = DEAD_BAND_PX) -> tuple[int, int]:
-    """How often the line was truly crossed: (in, out).
-
-    The rule, in full: a way is on a side of the line while its foot point is farther than the dead band from
-    the infinite line. From its last point on one side to its first on the other, the straight steps between
-    cut the infinite line an odd number of times; if the steps cut the *finite* line (end points included) an
-    odd number of times, that is one crossing, in the direction of the side that is reached.
-    """
-    (ax, ay), (bx, by) = line
-    length = float(np.hypot(bx - ax, by - ay))
-    crossed = {1: 0, -1: 0}
-    for way in ways.values():
-        side, cuts, before = 0, 0, None
-        for x, y in way:
-            off = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) / length
-            if before is not None and (before[2] > 0) != (off > 0):
-                part = before[2] / (before[2] - off)
-                cx, cy = before[0] + (x - before[0]) * part, before[1] + (y - before[1]) * part
-                along = ((cx - ax) * (bx - ax) + (cy - ay) * (by - ay)) / length**2
-                cuts += 0 <= along <= 1
-            before = (x, y, off)
-            if abs(off) > dead_band_px:
-                now = 1 if off > 0 else -1
-                if side == -now and cuts % 2:
-                    crossed[now] += 1
-                side, cuts = now, 0
-    return crossed[1], crossed[-1]
 
 
 def metrics(truth: Truth, observations: Mapping[int, Observation]) -> Metrics:
