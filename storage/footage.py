@@ -1,5 +1,6 @@
 """Stored footage: where segments lie, what their files say of themselves, and their packets read back."""
 
+import errno
 import io
 import os
 from collections.abc import Iterator
@@ -9,11 +10,13 @@ from typing import BinaryIO
 import av
 import msgspec
 
-from events.errors import StorageError
+from events.errors import DiskFull, StorageError
 from events.media import TICKS, CaptureMap, rfc3339
 from ingest.packets import Packet, StreamInfo
 from storage.fragments import PART, locate, whole_length
 from storage.rows import SegmentRow
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +53,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def refusal(what: str, error: Exception) -> StorageError:
+    """The error of our tree for what the disk or libav said."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return DiskFull(f"no room to write {what}: free some space, or keep footage for a shorter time")
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return StorageError(
+            f"{what} cannot be written: the folder is read-only for this user; mend its rights"
+        )
+    return StorageError(f"{what} cannot be written: {error}")
 
 
 def label_row(label: Label, info: StreamInfo, model: str = "") -> SegmentRow:

@@ -96,40 +96,51 @@ class FragmentMuxer:
             },
         )
         self._container.metadata["comment"] = comment
-        stream = self._container.add_stream_from_template(_template(info.codec)[1], opaque=True)
-        stream.codec_context.width = info.width
-        stream.codec_context.height = info.height
-        stream.codec_context.extradata = info.extradata
-        if info.codec == "hevc":
-            stream.codec_context.codec_tag = "hvc1"  # the only tag that Safari plays
-        stream.time_base = _TIME_BASE
-        self._stream = stream
+        self._stream = add_video(self._container, info)
         self._origin: int | None = None
         self._last = -1
         self._container.start_encoding()
 
     def mux(self, packet: Packet) -> None:
-        """Add a packet, in decoding order.
-
-        A new `av.Packet` is made around the same buffer: the loop decodes from the one it was given, and
-        setting times or a stream on that would change it under its hands. No byte is copied.
-        """
+        """Add a packet, in decoding order."""
         if self._origin is None:
             self._origin = packet.dts
         # libav refuses a time that does not rise; a tick is better than a lost picture.
         dts = max(packet.dts - self._origin, self._last + 1)
         self._last = dts
-        shared: Any = av.Packet(packet.av)  # type: ignore[arg-type]  # any buffer will do
-        shared.pts = max(packet.pts - self._origin, dts)
-        shared.dts = dts
-        shared.time_base = _TIME_BASE
-        shared.stream = self._stream
-        shared.is_keyframe = packet.keyframe
-        self._container.mux_one(shared)
+        pts = max(packet.pts - self._origin, dts)
+        self._container.mux_one(share(packet, self._stream, pts, dts))
 
     def close(self) -> None:
         """Write the last fragment."""
         self._container.close()
+
+
+def add_video(container: av.container.OutputContainer, info: StreamInfo) -> VideoStream:
+    """A stream for packets of that kind, with media ticks as its time base."""
+    stream = container.add_stream_from_template(_template(info.codec)[1], opaque=True)
+    stream.codec_context.width = info.width
+    stream.codec_context.height = info.height
+    stream.codec_context.extradata = info.extradata
+    if info.codec == "hevc":
+        stream.codec_context.codec_tag = "hvc1"  # the only tag that Safari plays
+    stream.time_base = _TIME_BASE
+    return stream
+
+
+def share(packet: Packet, stream: VideoStream, pts: int, dts: int) -> "av.Packet[VideoStream]":
+    """A packet for the muxer around the same buffer: no byte is copied.
+
+    The loop decodes from the packet it was given; setting times or a stream on that one would change it under
+    the decoder's hands.
+    """
+    shared: Any = av.Packet(packet.av)  # type: ignore[arg-type]  # any buffer will do
+    shared.pts = pts
+    shared.dts = dts
+    shared.time_base = _TIME_BASE
+    shared.stream = stream
+    shared.is_keyframe = packet.keyframe
+    return shared  # type: ignore[no-any-return]
 
 
 def annexb_parameter_sets(codec: Codec, data: bytes) -> bytes:

@@ -11,18 +11,18 @@ fragment, fsync of the file, rename, fsync of its folder, row. What a kill leave
 `storage/recovery.py`. Times come from the row; those in the container count from the file's first packet.
 """
 
-import errno
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import av
 import msgspec
 
-from events.errors import DiskFull, StorageError
+from events.errors import StorageError
 from events.media import ticks
 from ingest.packets import Packet, StreamInfo
-from storage.footage import Label, label_row, read_info, read_packets, sync_folder
+from storage.footage import Label, label_row, read_info, read_packets, refusal, sync_folder
 from storage.fragments import PART
 from storage.muxer import FragmentMuxer, HashingFile, annexb_parameter_sets
 from storage.recovery import recover_segment
@@ -32,19 +32,6 @@ __all__ = ["SegmentWriter", "read_info", "read_packets"]
 
 _NAME = re.compile(r"[^\W_][\w.-]*")
 """Camera and stream names become folders: letters (of any script), digits, `_`, `-`, `.`; no leading dot."""
-
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-
-
-def refusal(what: str, error: Exception) -> StorageError:
-    """The error of our tree for what the disk or libav said."""
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return DiskFull(f"no room to write {what}: free some space, or keep footage for a shorter time")
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return StorageError(
-            f"{what} cannot be written: the folder is read-only for this user; mend its rights"
-        )
-    return StorageError(f"{what} cannot be written: {error}")
 
 
 class _Open:
@@ -209,4 +196,5 @@ class SegmentWriter:
         self._open = None
         broken.file.abandon()
         self._finished_bytes += broken.file.bytes
-        recover_segment(self._root, self._index, broken.row)
+        with suppress(StorageError):  # the next start tries again
+            recover_segment(self._root, self._index, broken.row)

@@ -25,6 +25,7 @@ def picture(n: int, rng: np.random.Generator) -> av.VideoFrame:
     """Picture n: yuv420p, a checked box before light noise, so that pixelation can be told."""
     planes = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
     planes[:HEIGHT] = 110 + rng.integers(0, 6, (HEIGHT, WIDTH), dtype=np.uint8)
+    planes[:30] += np.arange(WIDTH, dtype=np.uint8) // 3 % 2 * 90  # a striped wall behind
     x1, y1, x2, y2 = walker(n)
     rows, columns = np.mgrid[y1:y2, x1:x2]
     planes[y1:y2, x1:x2] = np.where((rows // 3 + columns // 3) % 2, 235, 20)

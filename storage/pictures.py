@@ -1,0 +1,109 @@
+"""Pictures of a frame in which people cannot be recognised, and JPEG snapshots.
+
+Hiding replaces blocks by their mean colour (mosaic). A block is a tenth of the box's longer side, about a
+head, and never under 8 pixels, so that a face is about one block.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from events.errors import StorageError
+from events.observations import Box
+
+_BLOCKS = 10
+"""Along a box's longer side."""
+
+_BLOCKS_WHOLE = 16
+"""Along the picture's longer side when all of it is hidden."""
+
+_MIN_BLOCK = 8
+
+_PLANAR = {"yuv420p": 2, "yuvj420p": 2}
+"""Formats that are hidden as they are; the chroma planes are half as wide and high."""
+
+
+def pad(box: Box, fraction: float) -> Box:
+    """The box grown on each side by this fraction of its width and height."""
+    w, h = (box.x2 - box.x1) * fraction, (box.y2 - box.y1) * fraction
+    return Box(box.x1 - w, box.y1 - h, box.x2 + w, box.y2 + h)
+
+
+def mosaic(plane: NDArray[np.uint8], box: Box, block: float) -> None:
+    """Replace blocks of `block` pixels within the box by their mean, in place.
+
+    Args:
+        plane: [H, W] or [H, W, channels], writable.
+        box: in pixels of the plane, may reach over its edges.
+    """
+    height, width = plane.shape[:2]
+    x1, y1 = max(int(box.x1), 0), max(int(box.y1), 0)
+    x2, y2 = min(int(np.ceil(box.x2)), width), min(int(np.ceil(box.y2)), height)
+    if x1 >= x2 or y1 >= y2:
+        return
+    part = plane[y1:y2, x1:x2]
+    across, down = max(round((x2 - x1) / block), 1), max(round((y2 - y1) / block), 1)
+    small = cv2.resize(part, (across, down), interpolation=cv2.INTER_AREA)
+    part[...] = cv2.resize(small, (x2 - x1, y2 - y1), interpolation=cv2.INTER_NEAREST)
+
+
+def _block(box: Box) -> float:
+    return max((box.x2 - box.x1) / _BLOCKS, (box.y2 - box.y1) / _BLOCKS, _MIN_BLOCK)
+
+
+def hide(frame: av.VideoFrame, boxes: Iterable[Box] | None) -> av.VideoFrame:
+    """The frame with the boxes hidden, in its YUV planes; None hides the whole picture.
+
+    The frame given may be changed or not: use the one answered. A picture that the decoder still needs is
+    copied first, and any format but 4:2:0 with 8 bits is converted to it.
+
+    Args:
+        boxes: in pixels of the frame.
+    """
+    if frame.format.name not in _PLANAR:
+        frame = frame.reformat(format="yuv420p")
+    frame.make_writable()
+    regions = _regions(boxes, frame.width, frame.height)
+    for n, plane in enumerate(frame.planes):
+        pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[
+            :, : plane.width
+        ]
+        by = _PLANAR[frame.format.name] if n else 1
+        for box, block in regions:
+            mosaic(pixels, Box(box.x1 / by, box.y1 / by, box.x2 / by, box.y2 / by), block / by)
+    return frame
+
+
+def _regions(boxes: Iterable[Box] | None, width: int, height: int) -> list[tuple[Box, float]]:
+    if boxes is None:
+        whole = Box(0, 0, width, height)
+        return [(whole, max(width, height) / _BLOCKS_WHOLE)]
+    return [(box, _block(box)) for box in boxes]
+
+
+def snapshot(
+    frame: av.VideoFrame, boxes: Sequence[Box] | None, *, plain: bool = False, quality: int = 85
+) -> bytes:
+    """The frame as JPEG. The frame is not changed.
+
+    Args:
+        boxes: people in it, in pixels of the frame; hidden, grown by a tenth. None: it is not known where
+            they are, so everything is hidden.
+        plain: hide nothing; for those who may see it.
+        quality: of JPEG, 1 to 100.
+
+    Raises:
+        StorageError: the picture cannot be encoded.
+    """
+    pixels = frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
+    if not plain:
+        padded = None if boxes is None else [pad(box, 0.1) for box in boxes]
+        for box, block in _regions(padded, frame.width, frame.height):
+            mosaic(pixels, box, block)
+    done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise StorageError(f"a picture of {frame.width}x{frame.height} cannot be encoded as JPEG")
+    return data.tobytes()
