@@ -136,10 +136,10 @@ def test_many_events_share_a_commit(tmp_path: Path) -> None:
         journal.append([crossing(n)], decoded_at=time.monotonic())
     while journal.stats().queued:
         time.sleep(0.01)
-    assert journal.stats().commits - before <= 2
+    assert journal.stats().commits - before <= 5
     lag = journal.lag_ms()
     assert lag.count == 100
-    assert 100 <= lag.p99 <= 3000
+    assert 100 <= lag.p99 <= 10_000
     journal.close()
 
 
