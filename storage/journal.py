@@ -49,8 +49,8 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Journal(Catalog):
-    """See the module's text. All methods may be called from any thread. Close it before the process ends: what
-    is queued is not written otherwise.
+    """See the module's text. Any thread may call any method. Close it before the process ends: what is
+    queued is not written otherwise.
 
     Args:
         path: the SQLite file; its folder is created.
