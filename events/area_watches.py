@@ -79,7 +79,9 @@ class CrowdWatch(AreaWatch):
             # only an open alert has hysteresis: on the way to one, the full count must last
             self.since = None
             self.alerts.lapses(0, "dispersed")
-        if self.since is not None and change.inside:
+        # those lost a moment ago keep a crowd up, but do not make one: it is raised with all of them detected
+        shown = len(change.inside) >= (1 if self.alerts.is_open(0) else self.rule.count)
+        if self.since is not None and shown:
             self.alerts.holds(0, self.since, self._evidence(change.inside, count, scene), scene)
         self.alerts.sweep(scene.watched)
 
@@ -87,7 +89,7 @@ class CrowdWatch(AreaWatch):
         labels = Counter(target.label for target in inside)
         label = min(labels, key=lambda name: (-labels[name], name))
         box = normalised(around([target.box for target in inside]), scene.size)
-        return Evidence(label, tuple(sorted(t.ordinal for t in inside)), box, {"count": count})
+        return Evidence(label, tuple(sorted(t.ordinal for t in inside)), box, {"count": float(count)})
 
     def forget(self) -> None:
         super().forget()
@@ -162,7 +164,7 @@ class WrongWayWatch(AreaWatch):
         length = hypot(x - way.x, y - way.y)
         way.wrong = way.wrong or (gained >= self._distance and gained >= self._cos * length)
         if way.wrong:
-            angle = round(degrees(acos(min(max(gained / length, -1.0), 1.0)))) if length else 0
+            angle = round(degrees(acos(min(gained / length, 1.0))), 1) if length else 0.0
             detail: dict[str, float | str] = {
                 "distance": round(gained / scene.size[1], 3),
                 "angle_deg": angle,

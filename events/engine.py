@@ -189,7 +189,7 @@ class Engine:
                 *self._removed,
             ],
         )
-        built: dict[str, Any] = msgspec.to_builtins(whole, str_keys=True)
+        built: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(whole))
         return built
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -87,7 +87,8 @@ class Timeline:
         if pts <= state.pts:
             return []
         expected = state.capture_us + (pts - state.pts) * 1_000_000 // TICKS
-        stepped = abs(capture_us - expected) > self._interval_us // 2
+        half = self._interval_us // 2
+        stepped = abs(capture_us - expected) > half or capture_us < state.start_us - half
         pieces: list[Piece] = []
         self._run(pts, expected if stepped else capture_us, pieces)
         if stepped:

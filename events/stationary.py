@@ -134,7 +134,7 @@ class StationaryWatch(Watch):
 
     def _patience(self, place: Place) -> int:
         """How long its owner may be seen elsewhere: a box can slip for a moment."""
-        return self._clear if self.alerts.is_open(place.serial) else min(OFF, self._clear)
+        return self._clear if self.alerts.is_open(place.serial) else min(OFF, place.last - place.since)
 
     def _welcome(self, target: Target, there: dict[int, Target], scene: Scene) -> None:
         """A target without a place: it is what stands at a known place, or settles at its own."""

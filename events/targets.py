@@ -58,6 +58,8 @@ class Target(msgspec.Struct):
     vy: float
     height: float
     """Height of the whole object, pixels."""
+    hidden: bool
+    """Something seems to hide its feet."""
     pts: int
     """Media time of the last detection."""
     until: int
@@ -175,6 +177,7 @@ class Targets:
             vx=0.0,
             vy=0.0,
             height=box.y2 - box.y1,
+            hidden=False,
             pts=obs.pts,
             until=obs.pts,
             first_us=obs.capture_us,
@@ -186,9 +189,9 @@ class Targets:
         """How far off the new track is, 0 to 1, or None if it cannot be the lost target.
 
         A lost person may have gone on as before or stopped: anything between the last place and the predicted
-        one is equally good. Beyond that there is room of 0.3 body heights, and 0.4 more for each second:
-        about half a walking person's speed (0.8 body heights a second). Heads are compared too, for a track
-        that begins behind something shows no feet.
+        one is equally good. Beyond that there is room of 0.3 body heights for the boxes' noise, and 0.6 more for
+        each second, since people turn: a walking person makes about 0.8 body heights a second. Heads are compared
+        too, for a track that begins behind something shows no feet.
         """
         age = (obs.pts - target.until) / TICKS
         if target.label != track.label or age > self._handover_s:
@@ -204,7 +207,7 @@ class Targets:
         feet = segment_distance((x, box.y2), (target.x, target.y), goes)
         tall = target.height
         heads = segment_distance((x, box.y1), (target.x, target.y - tall), (goes[0], goes[1] - tall))
-        far = min(feet, heads) / (max(tall, 1.0) * (0.3 + 0.4 * age))
+        far = min(feet, heads) / (max(tall, 1.0) * (0.3 + 0.6 * age))
         return far if far <= 1.0 else None
 
     def _forget(self, pts: int, ended: Iterable[int]) -> None:
@@ -244,9 +247,14 @@ def _move(target: Target, track: Track, pts: int, size: tuple[int, int]) -> None
     dt = (pts - target.pts) / TICKS
     height = box.y2 - box.y1
     foot = box.y2
-    # the top may go down while walking towards the camera, but not by itself as fast as the feet went up
-    steady_top = abs(box.y1 - target.box[1] - target.vy * dt) < 0.12 * target.height
-    if height < 0.85 * target.height and steady_top and box.y2 < size[1] - 2:
+    if height >= 0.85 * target.height or box.y2 >= size[1] - 2:
+        target.hidden = False
+    elif not target.hidden:
+        # it shrinks: hidden if the feet went up and the head did not come down
+        _, top, _, bottom = target.box
+        head_stays = abs(box.y1 - top - target.vy * dt) < 0.12 * target.height
+        target.hidden = head_stays and box.y2 - bottom - target.vy * dt < -0.1 * target.height
+    if target.hidden:
         foot = min(box.y1 + target.height, float(size[1]))
         target.height += (height - target.height) * (1 - exp(-dt / HIDDEN_S))
     else:
