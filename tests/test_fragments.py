@@ -1,6 +1,9 @@
 """Following a file that grows: only whole fragments, and everything in the end."""
 
 import io
+import os
+import shutil
+from base64 import b64encode
 from pathlib import Path
 
 import av
@@ -10,6 +13,8 @@ from events.errors import StorageError
 from storage.fragments import codec_string, fragments, init_segment, live_offset, locate, whole_length
 from storage.segments import SegmentWriter
 from tests.clipmaker import MemoryIndex, make_clip, packets_of
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def segment(tmp_path: Path, **kind: object) -> Path:
@@ -93,3 +98,42 @@ def test_locate_finds_the_file_under_either_name(tmp_path: Path) -> None:
     assert locate(path) == part
     part.rename(path)
     assert locate(path) == path
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian package chromium, or CHROMIUM=path)")
+def test_a_browser_plays_the_tail(tmp_path: Path) -> None:
+    """Media Source Extensions take the init segment and, from the last keyframe on, the fragments."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the test extra: playwright")
+    path = segment(tmp_path, seconds=6, gop=25, b_frames=2)
+    init, (_, tail) = init_segment(path), fragments(path, live_offset(path))
+    script = """async ([codecs, parts]) => {
+        const type = `video/mp4; codecs="${codecs}"`;
+        if (!MediaSource.isTypeSupported(type)) return 'unsupported ' + type;
+        const video = document.createElement('video');
+        video.muted = true;
+        const source = new MediaSource();
+        video.src = URL.createObjectURL(source);
+        await new Promise(done => source.onsourceopen = done);
+        const buffer = source.addSourceBuffer(type);
+        for (const part of parts) {
+            buffer.appendBuffer(Uint8Array.from(atob(part), c => c.charCodeAt(0)));
+            await new Promise(done => buffer.onupdateend = done);
+        }
+        source.endOfStream();
+        video.currentTime = buffer.buffered.start(0);
+        await new Promise((done, fail) => {
+            video.onseeked = done; video.onerror = () => fail(video.error.message);
+        });
+        await video.play();
+        await new Promise(done => video.onended = done);
+        return [buffer.buffered.start(0), buffer.buffered.end(0), video.videoWidth];
+    }"""
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        parts = [b64encode(data).decode() for data in (init, tail)]
+        start, end, width = page.evaluate(script, [codec_string(init), parts])
+        browser.close()
+    assert start == pytest.approx(5.2, abs=0.15)
+    assert end == pytest.approx(6.1, abs=0.15)
+    assert width == 320
