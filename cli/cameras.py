@@ -124,7 +124,11 @@ def _answers(port: int) -> bool:
 
 
 async def _serve(port: int, files: dict[str, Path]) -> None:
-    from aio_rtsp_toolkit import server
+    from aio_rtsp_toolkit import server, server_streaming
+
+    # Its reader waits this long for room in a queue, then cancels and puts the packet again, but the first put
+    # may have gone through: at its 50 ms one packet in a hundred was sent twice. Longer than a frame: none.
+    server_streaming.QUEUE_PUT_POLL_INTERVAL = 2.0
 
     class Cameras(server.RtspServer):  # type: ignore[misc]
         """Serves `/CAMERA/STREAM` from a table, looping, instead of a folder's files once."""
@@ -136,7 +140,7 @@ async def _serve(port: int, files: dict[str, Path]) -> None:
                 raise FileNotFoundError(uri)
             return path
 
-        def parse_play_count(self, uri: str) -> int:  # noqa: ARG002
+        def parse_play_count(self, uri: str) -> int:
             return 0
 
     # Each client holds one thread of the default executor, which has only six on two cores: the next clients
