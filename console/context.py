@@ -63,6 +63,11 @@ class Console:
             403, f"{viewer.who} has no right {right!r}; a [[privacy.grant]] of the site file gives it"
         )
 
+    def still_may(self, conn: HTTPConnection, right: Right) -> bool:
+        """Whether a stream that `require` admitted may go on: the session may have ended since."""
+        viewer = identify(conn, self.policy, self.sessions)
+        return viewer is not None and right in viewer.rights
+
     def projected(self) -> int:
         """The journal's offset up to which the store has its events."""
         return self.store.offset(self.log_name)

@@ -16,8 +16,11 @@ from console.api import alert_of, json
 from console.context import Console, console_of
 from console.plain import LOOK_S, PlainLook, PlainRequest
 from console.problems import Problem, body_of, flag
+from storage.clips import cut_clip
+from storage.fragments import locate, whole_length
 from storage.projections import AlertRow
 from storage.rows import SegmentRow
+from storage.stills import picture_at
 
 PRE_S = 5
 POST_S = 5
@@ -91,18 +94,19 @@ async def plain(request: Request) -> Response:
 
 
 def _cut(console: Console, look: PlainLook) -> tuple[bytes, str]:
-    from storage.clips import cut_clip
-    from storage.pictures import picture_at
     alert = alert_of(console, look.alert)
     if look.what == "picture":
         rows = _rows(console, alert, alert.raised_us, alert.raised_us)
-        return picture_at(console.footage, rows, alert.raised_us), "image/jpeg"
+        return picture_at(console.footage, rows, alert.raised_us), "image/jpeg"  # nothing hidden: plain
     start = alert.since_us - PRE_S * _SECOND
     end = min((alert.until_us or alert.updated_us) + POST_S * _SECOND, start + MAX_CLIP_S * _SECOND)
     rows = _rows(console, alert, start, end)
     with tempfile.TemporaryDirectory(prefix="linli-plain-") as folder:
         out = Path(folder) / "clip.mp4"
-        cut_clip(console.footage, rows, start, end, out, transcode=True)
+        # Packets as they are, where a browser can play them: milliseconds, and the very evidence.
+        kinds = {(row.codec, row.width, row.height) for row in rows}
+        transcode = len(kinds) > 1 or any(row.codec != "h264" for row in rows)
+        cut_clip(console.footage, rows, start, end, out, transcode=transcode)
         return out.read_bytes(), "video/mp4"
 
 
@@ -113,7 +117,13 @@ def _rows(console: Console, alert: AlertRow, start: int, end: int) -> list[Segme
         Problem: 404, there is none any more.
     """
     camera = console.camera(alert.source.rsplit("/", 1)[1])
-    rows = console.journal.segments(camera.id, camera.stream, start, end)
+    root = console.footage
+    rows = [
+        row
+        for row in console.journal.segments(camera.id, camera.stream, start, end)
+        # One that was only just begun has no picture yet.
+        if row.state != "open" or whole_length(locate(root / row.path))
+    ]
     if not rows:
         raise Problem(404, f"the footage of {camera.id} at that time is gone: retention has deleted it")
     return rows

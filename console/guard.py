@@ -3,8 +3,8 @@ use the answer. Pure ASGI, so that streams stay streams.
 
 * The Host header must be an address, `localhost` or a name the site file lists: a foreign name that resolves
   to this machine (DNS rebinding) gets nothing.
-* A WebSocket, and any request that changes something, must come from a page of the same host, if it says
-  where it comes from (browsers do; scripts with a token need not).
+* A request that says it comes from a page (browsers do; scripts with a token need not) must come from ours:
+  by Sec-Fetch-Site, and for a WebSocket and whatever changes something also by Origin.
 * Answers carry a content security policy under which the page loads from nowhere else.
 """
 
@@ -75,13 +75,14 @@ class Guard:
                 "`hosts` of [console] in the site file",
                 "Host",
             )
-        if scope["type"] == "http" and scope["method"] in _SAFE:
-            return None
-        origin = headers.get("origin")
-        if origin is not None and urlsplit_netloc(origin) != hosts[0].lower():
-            return Problem(403, "this request comes from a page of another site", "Origin")
-        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        reads = scope["type"] == "http" and scope["method"] in _SAFE
+        foreign = headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+        # A link may lead to the page; nothing else here is for other sites, not even an <img> of it.
+        if foreign and not (reads and scope["path"] == "/"):
             return Problem(403, "this request comes from a page of another site", "Sec-Fetch-Site")
+        origin = headers.get("origin")
+        if not reads and origin is not None and _netloc(origin) != hosts[0].lower():
+            return Problem(403, "this request comes from a page of another site", "Origin")
         return None
 
     def _known(self, host: str) -> bool:
@@ -102,7 +103,7 @@ class Guard:
         return True
 
 
-def urlsplit_netloc(origin: str) -> str:
+def _netloc(origin: str) -> str:
     """Host and port of an Origin header, "" where it has none (`null`)."""
     try:
         return urlsplit(origin).netloc.lower()

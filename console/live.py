@@ -13,8 +13,11 @@ from console.tail import LiveTail
 from events.errors import LinliError
 
 POLL_S = 0.2
+CHECK_POLLS = 50
+"""So often a watcher's right is looked at again."""
+_REFUSED = 1008
 _UNAVAILABLE = 1011
-"""Close code: the server met a condition it did not expect (RFC 6455)."""
+"""Close codes: against policy; a condition that the server did not expect (RFC 6455)."""
 
 
 async def live(socket: WebSocket) -> None:
@@ -33,7 +36,7 @@ async def live(socket: WebSocket) -> None:
     try:
         await socket.accept()
         async with create_task_group() as tasks:
-            tasks.start_soon(_send, socket, tail)
+            tasks.start_soon(_send, console, socket, tail)
             await _until_gone(socket)
             tasks.cancel_scope.cancel()
     finally:
@@ -54,9 +57,14 @@ def _admit(console: Console, socket: WebSocket) -> LiveTail:
     return LiveTail(console.journal, console.footage, camera.id, camera.stream, stills=kind == "stills")
 
 
-async def _send(socket: WebSocket, tail: LiveTail) -> None:
+async def _send(console: Console, socket: WebSocket, tail: LiveTail) -> None:
+    polls = 0
     try:
         while True:
+            polls += 1
+            if polls % CHECK_POLLS == 0 and not console.still_may(socket, "live"):
+                await socket.close(_REFUSED, "signed out")
+                return
             messages = await to_thread.run_sync(tail.poll)
             for message in messages:
                 if isinstance(message, str):

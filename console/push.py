@@ -5,7 +5,7 @@ first event, `hello`, names the journal: offsets of one mean nothing in another.
 """
 
 import msgspec
-from anyio import create_task_group, sleep, to_thread
+from anyio import CancelScope, create_task_group, sleep, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -38,10 +38,11 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, console: Console, after: int) -> None:
+    def __init__(self, console: Console, request: Request, after: int) -> None:
         super().__init__()
         del self.headers["content-length"]
         self._console = console
+        self._request = request
         self._after = after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,29 +50,40 @@ class EventStream(Response):
         self._console.pushes += 1
         try:
             async with create_task_group() as tasks:
-                tasks.start_soon(self._run, send)
-                while (await receive())["type"] != "http.disconnect":
-                    pass
+                tasks.start_soon(self._until_gone, receive, tasks.cancel_scope)
+                await self._run(send)
                 tasks.cancel_scope.cancel()
         finally:
             self._console.pushes -= 1
+
+    @staticmethod
+    async def _until_gone(receive: Receive, scope: CancelScope) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scope.cancel()
 
     async def _run(self, send: Send) -> None:
         journal = self._console.journal
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         hello = msgspec.json.encode({"journal": journal.id})
         chunk = b"retry: 2000\nevent: hello\ndata: %s\n\n" % hello
-        silent = 0.0
+        silent = since_check = 0.0
         while True:
             if chunk or silent >= BEAT_S:
                 body = chunk or b": still here\n\n"
                 await send({"type": "http.response.body", "body": body, "more_body": True})
                 silent = 0.0
+            if since_check >= BEAT_S:
+                since_check = 0.0
+                if not self._console.still_may(self._request, "alerts"):
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+                    return
             records, self._after = await to_thread.run_sync(journal.page, self._after, BATCH, FAMILIES)
             chunk = b"".join(map(render, records))
             if not chunk:
                 await sleep(POLL_S)
                 silent += POLL_S
+                since_check += POLL_S
 
 
 async def events(request: Request) -> Response:
@@ -88,4 +100,4 @@ async def events(request: Request) -> Response:
     if header.isascii() and header.isdigit() and len(header) < 19:
         after = int(header)
     # An offset beyond the end is from a journal that is no more.
-    return EventStream(console, last if after is None or after > last else after)
+    return EventStream(console, request, last if after is None or after > last else after)

@@ -1,8 +1,8 @@
-"""A console with everything real behind it: journal, store, projector, footage that grows while it is watched.
+"""A console with everything real behind it: journal, store, projector, and footage that grows meanwhile.
 
-    with Stage(tmp_path) as stage:
-        stage.camera_runs("gate")          # records packets in real time, traces the walker
-        httpx.get(stage.url + "/api/site")
+with Stage(tmp_path) as stage:
+    stage.camera_runs("gate")          # records packets in real time, traces the walker
+    httpx.get(stage.url + "/api/site")
 """
 
 import contextlib
@@ -102,7 +102,16 @@ class Recorder:
                 trace.append(Mode(pts=packet.pts, mode="lazy"), Gate(pts=packet.pts, state="awake", why="x"))
             if trace and n % 2 == 0:
                 x1, y1, x2, y2 = walker(packet.pts * FPS // TICKS)
-                track = (1 + packet.pts // (60 * TICKS), "person", 0.9, float(x1), float(y1), float(x2), float(y2), True)
+                track = (
+                    1 + packet.pts // (60 * TICKS),
+                    "person",
+                    0.9,
+                    float(x1),
+                    float(y1),
+                    float(x2),
+                    float(y2),
+                    True,
+                )
                 trace.append(Frame(pts=packet.pts, tracks=(track,)))
         writer.close()
         if trace:
@@ -124,7 +133,9 @@ class Recorder:
 class Stage:
     """See the module's text."""
 
-    def __init__(self, folder: Path, privacy: PrivacySettings = DEMO, site: SiteView = SITE, **more: Any) -> None:
+    def __init__(
+        self, folder: Path, privacy: PrivacySettings = DEMO, site: SiteView = SITE, **more: Any
+    ) -> None:
         self.clock = SystemClock()
         self.site = site
         self.footage = folder / "footage"

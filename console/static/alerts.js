@@ -73,13 +73,25 @@ export class Alerts {
       this.fresh = alert.id;
     } else {
       const alert = this.known.get(data.alert);
-      if (!alert) return;
+      if (!alert) {
+        this.fetched(event);
+        return;
+      }
       if (event.type === "linli.alert.updated.v1") Object.assign(alert.detail, data.detail ?? {});
       else Object.assign(alert, { open: false, until_us: data.until_us, reason: data.reason });
       if (!this.matches(alert)) this.known.delete(alert.id);
     }
     this.show();
     this.fresh = null;
+  }
+
+  // An alert that is not in the list, but may belong there now (the filter shows those that were cleared).
+  async fetched(event) {
+    if (event.type !== "linli.alert.cleared.v1" || this.filter.open !== "false") return;
+    const { until_us, reason, alert: id } = event.data;
+    const alert = { ...(await getJson(`/api/alerts/${id}`)), open: false, until_us, reason };
+    if (this.matches(alert)) this.known.set(id, alert);
+    this.show();
   }
 
   matches(alert) {
@@ -105,7 +117,7 @@ export class Alerts {
       el("span", {},
         el("span", { class: "line" }, el("strong", {}, word(alert.kind)), el("span", { class: `state ${state}` }, t(state))),
         el("span", { class: "what line" }, what),
-        el("span", { class: "what line" }, `${time(alert.raised_us)}  ${lasted}`)));
+        el("span", { class: "what line" }, [time(alert.raised_us), lasted].filter(Boolean).join(" · "))));
     return el("li", {}, button);
   }
 
@@ -154,7 +166,7 @@ export class Alerts {
       rows.push([t("until"), time(alert.until_us, true)], [t("duration"), duration(alert.until_us - alert.since_us)],
         [t("reason"), word(`reason.${alert.reason}`)]);
     }
-    for (const [key, value] of Object.entries(alert.detail)) rows.push([key, typeof value === "number" ? +value.toFixed(2) : value]);
+    for (const [key, value] of Object.entries(alert.detail)) rows.push([word(key), typeof value === "number" ? +value.toFixed(2) : value]);
     return el("dl", { class: "facts" }, ...rows.map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, String(v)))));
   }
 
