@@ -152,6 +152,8 @@ class Engine:
         """
         self._running()
         self._timeline.shed(from_pts, to_pts)
+        if to_pts > self._run.observed_pts:
+            self._targets.lose()
         return []
 
     def end(self, pts: int, capture_us: int) -> list[Event]:

@@ -27,6 +27,8 @@ class Member(msgspec.Struct):
     since_us: int
     last: int
     """When it was last detected inside."""
+    missed: int = 0
+    """In so many scenes since then it was not there."""
 
 
 class Change(NamedTuple):
@@ -82,12 +84,17 @@ class Presence:
                     )
                     entered.append(target)
                 else:
-                    member.last = scene.watched
+                    member.last, member.missed = scene.watched, 0
             elif member is not None:
                 left.append(target.serial)
-        for serial in members:
-            if scene.watched - members[serial].last > self._lost or serial in scene.gone:
-                left.append(serial)
+        there = {target.serial for target in inside}
+        for serial, member in members.items():
+            if serial not in there:
+                member.missed += 1
+                # where frames are seconds apart, one missed detection is no loss
+                lost = scene.watched - member.last > self._lost and member.missed > 1
+                if lost or serial in scene.gone:
+                    left.append(serial)
         left = sorted(set(left))
         for serial in left:
             del members[serial]

@@ -15,7 +15,7 @@ Only boxes that were detected (`seen`) move a target; a tracker's predictions do
 """
 
 from collections.abc import Iterable
-from math import exp, hypot
+from math import exp
 
 import msgspec
 
@@ -34,6 +34,10 @@ HEIGHT_S = 1.0
 
 HIDDEN_S = 4.0
 """Time constant at which the known height gives way while the feet seem hidden."""
+
+SPARSE_S = 6.0
+"""A target that was missed in one frame alone may be handed over this long after its last detection: on a
+camera that is looked at each second or two, one missed detection is no loss."""
 
 KEEP_TRACKS = 8
 """So many of a target's ordinals are remembered, the newest."""
@@ -64,6 +68,8 @@ class Target(msgspec.Struct):
     """Media time of the last detection."""
     until: int
     """Media time up to which it is known to be there: `pts`, or later if nothing moved since."""
+    missed: int
+    """In so many frames (or ticks) since then it was not there."""
     first_us: int
     """Capture time of its first detection."""
 
@@ -124,6 +130,10 @@ class Targets:
         self._forget(pts, ())
         return there
 
+    def lose(self) -> None:
+        """Nobody looked for a while: whether what was there still is has to be seen."""
+        self.state.seen = []
+
     def reset(self) -> None:
         """Forget everything (the epoch is over)."""
         self.state = TargetsState()
@@ -180,6 +190,7 @@ class Targets:
             hidden=False,
             pts=obs.pts,
             until=obs.pts,
+            missed=0,
             first_us=obs.capture_us,
         )
         state.targets[target.serial] = target
@@ -189,12 +200,12 @@ class Targets:
         """How far off the new track is, 0 to 1, or None if it cannot be the lost target.
 
         A lost person may have gone on as before or stopped: anything between the last place and the predicted
-        one is equally good. Beyond that there is room of 0.3 body heights for the boxes' noise, and 0.6 more for
-        each second, since people turn: a walking person makes about 0.8 body heights a second. Heads are compared
-        too, for a track that begins behind something shows no feet.
+        one is equally good. Beyond that there is room of 0.3 body heights for the boxes' noise, and 0.6
+        more for each second, since people turn: a walking person makes about 0.8 body heights a second.
+        Heads are compared too, for a track that begins behind something shows no feet.
         """
         age = (obs.pts - target.until) / TICKS
-        if target.label != track.label or age > self._handover_s:
+        if target.label != track.label or not self._in_reach(target, obs.pts):
             return None
         box = track.box
         height = box.y2 - box.y1
@@ -207,8 +218,14 @@ class Targets:
         feet = segment_distance((x, box.y2), (target.x, target.y), goes)
         tall = target.height
         heads = segment_distance((x, box.y1), (target.x, target.y - tall), (goes[0], goes[1] - tall))
-        far = min(feet, heads) / (max(tall, 1.0) * (0.3 + 0.6 * age))
+        room = 0.3 + 0.6 * min(age, self._handover_s)
+        far = min(feet, heads) / (max(tall, 1.0) * room)
         return far if far <= 1.0 else None
+
+    def _in_reach(self, target: Target, pts: int) -> bool:
+        """Whether a new track may still be this target."""
+        age = (pts - target.until) / TICKS
+        return age <= self._handover_s or (target.missed <= 1 and age <= SPARSE_S)
 
     def _forget(self, pts: int, ended: Iterable[int]) -> None:
         """Drop what nobody can come back to: ended tracks past the handover, and all after `keep_s`."""
@@ -217,14 +234,15 @@ class Targets:
             # no longer its track's own; it stays in reach of a handover
             state.current.pop(ordinal, None)
         self.gone = []
-        handover = round(self._handover_s * TICKS)
         seen = set(state.seen)
         for serial in sorted(state.targets):
-            target = state.targets[serial]
-            age = pts - target.until
-            if serial in seen or age <= handover:
+            if serial in seen:
                 continue
-            if age > self._keep or state.current.get(target.ordinal) != serial:
+            target = state.targets[serial]
+            target.missed += 1
+            if self._in_reach(target, pts):
+                continue
+            if pts - target.until > self._keep or state.current.get(target.ordinal) != serial:
                 del state.targets[serial]
                 if state.current.get(target.ordinal) == serial:
                     del state.current[target.ordinal]
@@ -270,8 +288,4 @@ def _move(target: Target, track: Track, pts: int, size: tuple[int, int]) -> None
     target.box = (box.x1, box.y1, box.x2, box.y2)
     target.pts = pts
     target.until = pts
-
-
-def speed(target: Target) -> float:
-    """Pixels per second."""
-    return hypot(target.vx, target.vy)
+    target.missed = 0

@@ -184,6 +184,23 @@ def test_a_lost_target_is_not_there_on_a_quiet_camera() -> None:
     assert camera.events == []
 
 
+def test_one_missed_detection_on_a_camera_looked_at_every_other_second_is_no_loss() -> None:
+    camera = Camera(Loitering(name="door", polygon=SQUARE, dwell_s=60))
+    for n in range(35):
+        camera.see(*([] if n % 5 == 4 else [person(1 + n // 5, *INSIDE)]), dt=2)
+    (raised,) = camera.of(AlertRaised)
+    assert raised.since_us == START_US + 2_000_000
+
+
+def test_after_shedding_nobody_is_taken_to_be_there() -> None:
+    camera = Camera(Loitering(name="door", polygon=SQUARE, dwell_s=30))
+    camera.stay(10, person(1, *INSIDE))
+    camera.engine.shed(10 * TICKS, 12 * TICKS)
+    for _ in range(60):
+        camera.tick(1)
+    assert camera.events == []
+
+
 def crowd_of(n: int) -> list[Track]:
     return [person(i + 1, 350 + 40 * i, 500) for i in range(n)]
 

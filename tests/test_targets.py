@@ -53,6 +53,7 @@ def test_somebody_else_is_a_new_target(why: str, newcomer: Track, at_s: float) -
     walk(targets, 1, range(10), step=0)
     walk(targets, 1, range(10, 20), step=0)
     targets.update(seen(2.0))
+    targets.update(seen(2.2))
     (found,) = targets.update(seen(2.0 + at_s, newcomer))
     assert found.serial == 2, why
 
