@@ -17,6 +17,7 @@ from events.errors import ModelError
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 
 STRIDES = (8, 16, 32)
 """Of the three feature maps that NanoDet and YOLOX predict on."""
@@ -34,11 +35,11 @@ class Raw:
     """[N] the model's class numbers."""
 
 
-Decoder = Callable[[Sequence[Floats], tuple[int, int], Indices, float], Raw]
-"""(outputs, (height, width) of the input, class numbers asked for, least score) -> candidates."""
+Decoder = Callable[[Sequence[Floats], tuple[int, int], Mask, float], Raw]
+"""(outputs, (height, width) of the input, [classes] which are asked for, least score) -> candidates."""
 
 
-def nanodet(outputs: Sequence[Floats], size: tuple[int, int], wanted: Indices, least: float) -> Raw:
+def nanodet(outputs: Sequence[Floats], size: tuple[int, int], wanted: Mask, least: float) -> Raw:
     """NanoDet: for each of three feature maps class scores [1, n, classes] and box sides [1, n, 4 * bins].
 
     Each side of a box is the mean of a distribution over distances in strides (Generalized Focal Loss,
@@ -50,7 +51,7 @@ def nanodet(outputs: Sequence[Floats], size: tuple[int, int], wanted: Indices, l
         rows, best, classes = _best(scores[0], wanted, least)
         bins = sides.shape[2] // 4
         logits = sides[0, rows].reshape(-1, 4, bins)
-        weights = np.exp(logits - logits.max(axis=2, keepdims=True))
+        weights: Floats = np.exp(logits - logits.max(axis=2, keepdims=True))
         mean = weights @ np.arange(bins, dtype=np.float32) / weights.sum(axis=2)
         centre = _grid(size, stride)[rows] + np.float32(0.5)
         boxes = np.concatenate([centre - mean[:, :2], centre + mean[:, 2:]], axis=1) * np.float32(stride)
@@ -58,7 +59,7 @@ def nanodet(outputs: Sequence[Floats], size: tuple[int, int], wanted: Indices, l
     return _joined(maps)
 
 
-def yolox(outputs: Sequence[Floats], size: tuple[int, int], wanted: Indices, least: float) -> Raw:
+def yolox(outputs: Sequence[Floats], size: tuple[int, int], wanted: Mask, least: float) -> Raw:
     """YOLOX: one output [1, n, 5 + classes], of centre, log size, objectness and class scores (Ge et al.
     2021); the score is objectness times class score."""
     rows_of = outputs[0][0]
@@ -72,7 +73,7 @@ def yolox(outputs: Sequence[Floats], size: tuple[int, int], wanted: Indices, lea
     return Raw(np.concatenate([centre - half, centre + half], axis=1), best, classes)
 
 
-def ssd(outputs: Sequence[Floats], size: tuple[int, int], wanted: Indices, least: float) -> Raw:
+def ssd(outputs: Sequence[Floats], size: tuple[int, int], wanted: Mask, least: float) -> Raw:
     """SSD (Liu et al. 2016) of TensorFlow's object detection: box codes [1, n, 4], class logits
     [1, n, 1 + classes] with the background first, anchors [1, n, 4] as y1 x1 y2 x2 from 0 to 1."""
     _expect(len(outputs) == 3, "SSD has three outputs: box codes, logits, anchors")
@@ -85,20 +86,24 @@ def ssd(outputs: Sequence[Floats], size: tuple[int, int], wanted: Indices, least
     half = np.exp(code[:, 2:] / 5) * extent / 2
     scale = np.array([size[1], size[0], size[1], size[0]], np.float32)
     boxes = np.concatenate([centre - half, centre + half], axis=1)[:, [1, 0, 3, 2]] * scale
-    return Raw(boxes, 1 / (1 + np.exp(-best)), classes)
+    return Raw(boxes, _sigmoid(best), classes)
 
 
-def detr(outputs: Sequence[Floats], size: tuple[int, int], wanted: Indices, least: float) -> Raw:
+def detr(outputs: Sequence[Floats], size: tuple[int, int], wanted: Mask, least: float) -> Raw:
     """RT-DETR, D-FINE and their kin, in either form they are exported in: labels [1, n], boxes [1, n, 4]
     x1 y1 x2 y2 in pixels, scores [1, n]; or class logits [1, n, classes] and boxes [1, n, 4] as centre and
     size from 0 to 1 (Zhao et al. 2024: sigmoid scores, no suppression of neighbours)."""
     if len(outputs) == 3:
         labels, boxes, scores = outputs[0][0], outputs[1][0], outputs[2][0]
-        kept = np.flatnonzero((scores >= least) & np.isin(labels, wanted))
-        return Raw(boxes[kept].astype(np.float32), scores[kept], labels[kept].astype(np.intp))
+        numbers = labels.astype(np.intp)
+        _expect(
+            not len(numbers) or int(numbers.max()) < len(wanted),
+            f"the model knows more than {len(wanted)} classes",
+        )
+        kept = np.flatnonzero((scores >= least) & wanted[numbers])
+        return Raw(boxes[kept].astype(np.float32), scores[kept], numbers[kept])
     _expect(len(outputs) == 2, "a DETR has outputs (labels, boxes, scores) or (logits, boxes)")
-    scores = 1 / (1 + np.exp(-outputs[0][0]))
-    rows, best, classes = _best(scores, wanted, least)
+    rows, best, classes = _best(_sigmoid(outputs[0][0]), wanted, least)
     boxes = outputs[1][0][rows] * np.array([size[1], size[0], size[1], size[0]], np.float32)
     half = boxes[:, 2:] / 2
     return Raw(np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1), best, classes)
@@ -132,19 +137,29 @@ def suppress(raw: Raw, iou: float, limit: int = 400) -> Indices:
     return order[kept]
 
 
-def _best(scores: Floats, wanted: Indices, least: float) -> tuple[Indices, Floats, Indices]:
+def _sigmoid(logits: Floats) -> Floats:
+    half = np.float32(0.5)
+    scores: Floats = half * np.tanh(half * logits) + half  # 1 / (1 + exp(-x)) without its overflow
+    return scores
+
+
+def _best(scores: Floats, wanted: Mask, least: float) -> tuple[Indices, Floats, Indices]:
     """Rows of `scores` [n, classes] whose best wanted class reaches `least`: (rows, scores, classes)."""
-    few = 4 * len(wanted) <= scores.shape[1]
-    table = scores[:, wanted] if few else scores
+    _expect(
+        scores.shape[1] == len(wanted), f"the model has {scores.shape[1]} classes, its labels {len(wanted)}"
+    )
+    numbers = np.flatnonzero(wanted)
+    few = 4 * len(numbers) <= len(wanted)
+    table = scores[:, numbers] if few else scores
     likely = np.flatnonzero(table >= least) // max(table.shape[1], 1)  # one pass over plain memory
     likely = likely[np.flatnonzero(np.diff(likely, prepend=-1))]
-    asked = table[likely] if few else table[likely][:, wanted]
+    asked = table[likely] if few else table[likely][:, numbers]
     if not asked.size:
         return np.zeros(0, np.intp), np.zeros(0, np.float32), np.zeros(0, np.intp)
     columns = asked.argmax(axis=1)
     best = asked[np.arange(len(asked)), columns]
     kept = np.flatnonzero(best >= least)
-    return likely[kept], best[kept], wanted[columns[kept]]
+    return likely[kept], best[kept], numbers[columns[kept]]
 
 
 @lru_cache(maxsize=1024)
@@ -173,4 +188,4 @@ def _joined(parts: Sequence[Raw]) -> Raw:
 
 def _expect(true: bool, otherwise: str) -> None:
     if not true:
-        raise ModelError(f"{otherwise}; is `decoder` in the manifest the right one?")
+        raise ModelError(f"{otherwise}; are `decoder` and `labels` in the manifest the right ones?")

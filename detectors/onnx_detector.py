@@ -1,6 +1,6 @@
 """The detector that runs ONNX models: picture -> tensor -> inference -> boxes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from detectors.runtime import CPU, Runtime
 from events.errors import ModelError
 
 DEFAULT = "nanodet"
-Timer = Callable[[], float]
 
 
 def load(
@@ -74,7 +73,7 @@ class OnnxDetector:
         self.manifest = known
         self.runtime = runtime
         self._names = known.names
-        self._wanted = _class_numbers(known, labels)
+        self._wanted = _asked_for(known, labels)
         self._least = least_score
         self._letterbox = Letterbox(known.input)
         self._decode = DECODERS[known.decoder]
@@ -98,17 +97,15 @@ class OnnxDetector:
         found = [(crop, self._look(frame, crop)) for crop in crops]
         return cropping.merge(found, (frame.width, frame.height), self.manifest.nms_iou)
 
-    def _look(self, frame: av.VideoFrame, crop: Crop | None) -> Detections:
-        tensor, place = self._letterbox.fill(frame, crop)
-        return self._boxes(self.runtime.run(self._feeds(tensor, place)), place)
-
-    def _feeds(self, tensor: NDArray[np.float32], place: Fit) -> dict[str, NDArray[Any]]:
+    def infer(self, tensor: NDArray[np.float32], place: Fit) -> list[NDArray[np.float32]]:
+        """The model's outputs for a filled input tensor."""
         feeds: dict[str, NDArray[Any]] = {self._image: tensor}
         if self._target:
             feeds[self._target] = np.array([[place.input_width, place.input_height]], np.int64)
-        return feeds
+        return self.runtime.run(feeds)
 
-    def _boxes(self, outputs: list[NDArray[np.float32]], place: Fit) -> Detections:
+    def decode(self, outputs: list[NDArray[np.float32]], place: Fit) -> Detections:
+        """Boxes in pixels of the picture from the model's outputs."""
         raw = self._decode(outputs, (place.input_height, place.input_width), self._wanted, self._least)
         kept = suppress(raw, self.manifest.nms_iou)
         if not kept.size:
@@ -116,18 +113,20 @@ class OnnxDetector:
         names = tuple(self._names[c] for c in raw.classes[kept])
         return Detections(place.to_picture(raw.boxes[kept]), raw.scores[kept].astype(np.float32), names)
 
+    def _look(self, frame: av.VideoFrame, crop: Crop | None) -> Detections:
+        tensor, place = self._letterbox.fill(frame, crop)
+        return self.decode(self.infer(tensor, place), place)
 
-def _class_numbers(known: Manifest, labels: Sequence[str] | None) -> NDArray[np.intp]:
-    """Numbers of the classes asked for."""
+
+def _asked_for(known: Manifest, labels: Sequence[str] | None) -> NDArray[np.bool_]:
+    """[classes] Which of the model's classes are asked for."""
     names = known.names
-    if labels is None:
-        return np.array([n for n, name in enumerate(names) if name], np.intp)
-    unknown = sorted(set(labels) - set(names))
+    unknown = sorted(set(labels or ()) - set(filter(None, names)))
     if unknown:
         raise ModelError(
             f"model {known.name} has no class {', '.join(unknown)}; it knows {', '.join(filter(None, names))}"
         )
-    return np.array([n for n, name in enumerate(names) if name in labels and name], np.intp)
+    return np.array([bool(name) and (labels is None or name in labels) for name in names])
 
 
 def _check_inputs(known: Manifest, runtime: Runtime) -> tuple[str, str | None]:
