@@ -126,8 +126,8 @@ def _answers(port: int) -> bool:
 async def _serve(port: int, files: dict[str, Path]) -> None:
     from aio_rtsp_toolkit import server, server_streaming
 
-    # Its reader waits this long for room in a queue, then cancels and puts the packet again, but the first put
-    # may have gone through: at its 50 ms one packet in a hundred was sent twice. Longer than a frame: none.
+    # Its reader waits this long for room in a queue, then cancels and puts the packet again, though the first
+    # put may have gone through: at its 50 ms one packet in a hundred was sent twice. Longer than a frame, none.
     server_streaming.QUEUE_PUT_POLL_INTERVAL = 2.0
 
     class Cameras(server.RtspServer):  # type: ignore[misc]
