@@ -6,7 +6,9 @@ The scores are those of the literature, by their reference implementation (Track
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +205,8 @@ def metrics(truth: Truth, observations: Mapping[int, Observation]) -> Metrics:
         ConfigError: TrackEval is not installed.
     """
     try:
-        from trackeval.metrics import CLEAR, HOTA, Identity
+        with redirect_stdout(StringIO()):  # it prints which of its data sets it cannot read
+            from trackeval.metrics import CLEAR, HOTA, Identity
     except ImportError as error:
         raise ConfigError(
             "scoring tracks needs TrackEval; install it with: pip install --no-deps 'trackeval>=1.3'"
