@@ -24,8 +24,11 @@ from ingest.packets import Packet, StreamInfo
 class LazyDecoder:
     """The decoder of one stream. Used by one thread at a time."""
 
-    def __init__(self, info: StreamInfo) -> None:
+    def __init__(self, info: StreamInfo, strict: bool = False) -> None:
         """
+        Args:
+            strict: damaged pictures are errors; otherwise libav conceals the damage as well as it can.
+
         Raises:
             UnsupportedStream: libav here has no decoder for the codec.
         """
@@ -37,6 +40,8 @@ class LazyDecoder:
             ) from None
         context.thread_type = ThreadType.NONE
         context.thread_count = 1
+        if strict:
+            context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         if info.extradata:
             context.extradata = info.extradata
         if info.codec not in ("h264", "hevc"):

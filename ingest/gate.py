@@ -11,9 +11,9 @@ The background follows by one grey level a keyframe (the sigma-delta background 
 2007), so that daylight does not wake the camera; what stays is taken into it whole. A change of most of the
 picture (a lamp, a switch to infra-red) is motion once and is absorbed at once.
 
-With the default share an object shows when about 22 cells of 160 x 90 change: both where it was and where it
-is count, so a person of 5 % of the picture's height who walks is about the smallest (`tests/test_gate.py`
-measures it).
+With the default share an object shows when about 15 cells of 160 x 90 change. Both where it was and where it
+is count: a walking person is seen from about 7 % of the picture's height on, one who stands there from about
+9 % on (`tests/test_gate.py` measures it).
 
 Packet sizes (`size`) are a hint only: under constant bit rate they tell nothing.
 """
@@ -68,7 +68,7 @@ def shrink(picture: Luma) -> Luma:
 class Gate:
     """One camera's gate. Feed it every probed keyframe in order."""
 
-    def __init__(self, threshold: int = 12, share: float = 0.0015) -> None:
+    def __init__(self, threshold: int = 12, share: float = 0.001) -> None:
         self._threshold = threshold
         self._share = share
         self._background: Luma | None = None

@@ -37,7 +37,7 @@ _LEAD = 256
 _LIVE_S = 0.005
 """A read that took this long waited for the camera: what libav had buffered is used up."""
 
-_HEAD = 512
+_HEAD = 2048
 """Bytes at a keyframe's beginning in which its parameter sets are looked for."""
 
 _MICROSECONDS = struct.Struct("<q")
@@ -241,7 +241,7 @@ class RtspSource:
 
     def _run(self, captures: CaptureClock) -> Iterator[Packet]:
         unwrap = self._unwrap.feed
-        last, next_report = 0, 0
+        last, last_dts, next_report = 0, -1, 0
         for packet, wall_us in self._arrivals():
             raw_dts, raw_pts = packet.dts, packet.pts
             if raw_dts is None:
@@ -249,6 +249,10 @@ class RtspSource:
             last = raw_dts
             dts = unwrap(raw_dts)
             pts = dts + (raw_pts - raw_dts if raw_pts is not None else 0)
+            if dts <= last_dts:  # an access unit in two parts: files want times that grow
+                dts = last_dts + 1
+                pts = max(pts, dts)
+            last_dts = dts
             captures.arrived(pts, wall_us)
             # The first picture after a report may still carry its neighbour's time: take a later one.
             if pts >= next_report and packet.has_sidedata("prft") and not packet.has_sidedata("rtcp_sr"):
@@ -258,15 +262,15 @@ class RtspSource:
             keyframe = packet.is_keyframe
             corrupt = packet.is_corrupt
             result = Packet(pts, dts, captures.at(pts), keyframe, corrupt, packet.size, packet)
-            if keyframe and not self._same_sets(result):
+            if keyframe and not self._sound(result):
                 result = Packet(pts, dts, result.capture_us, True, True, packet.size, packet)
             yield result
 
-    def _same_sets(self, packet: Packet) -> bool:
-        """Whether a keyframe's own parameter sets are those the stream began with, or it has none.
+    def _sound(self, packet: Packet) -> bool:
+        """Whether a keyframe with other parameter sets than those before can be decoded.
 
         Raises:
-            StreamChanged: they are others, and the keyframe can be decoded by them.
+            StreamChanged: it can, and its size is another.
         """
         found = parameter_sets(bytes(memoryview(cast(Any, packet.av))[:_HEAD]), self._info.codec)
         if not found or found == self._sets:
@@ -274,12 +278,18 @@ class RtspSource:
         if not self._sets:
             self._sets = found
             return True
-        frame = LazyDecoder(self._info).probe(packet)
-        if frame is None:
-            return False  # noise, not a new stream
-        was, now = f"{self._info.width}x{self._info.height}", f"{frame.width}x{frame.height}"
-        what = "its encoder's settings" if was == now else f"from {was} to {now}"
-        raise StreamChanged(f"{self.name} changed {what}; it will be opened again")
+        # Noise in a parameter set can by chance describe some picture: only a sound one is a new stream.
+        decoder = LazyDecoder(self._info, strict=True)
+        frame = decoder.probe(packet)
+        if frame is None or frame.is_corrupt or decoder.errors:
+            return False
+        was, now = (self._info.width, self._info.height), (frame.width, frame.height)
+        if was != now:
+            raise StreamChanged(
+                f"{self.name} changed from {was[0]}x{was[1]} to {now[0]}x{now[1]}; it will be opened again"
+            )
+        self._sets = found
+        return True
 
 
 def parameter_sets(head: bytes, codec: Codec) -> bytes:

@@ -25,9 +25,10 @@ except (ImportError, ValueError) as error:
     print(json.dumps({"missing": str(error)}), flush=True)
     sys.exit(3)
 
+# Parameter sets are in the units; the payloader would put them before every slice of a keyframe.
 PIPELINES = {
-    "h264": "appsrc name=feed ! rtph264pay name=pay0 pt=96 config-interval=-1",
-    "hevc": "appsrc name=feed ! rtph265pay name=pay0 pt=96 config-interval=-1",
+    "h264": "appsrc name=feed ! rtph264pay name=pay0 pt=96 config-interval=0",
+    "hevc": "appsrc name=feed ! rtph265pay name=pay0 pt=96 config-interval=0",
     "mjpeg": "appsrc name=feed ! rtpjpegpay name=pay0 pt=26",
     "audio": "audiotestsrc is-live=true wave=silence ! alawenc ! rtppcmapay name=pay0 pt=8",
 }
