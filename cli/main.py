@@ -2,18 +2,15 @@
 
 import logging
 import sys
-from pathlib import Path
 
 import click
 
-from cli import demo, inspect, models, running, watching
+from cli import demo, doctor, measuring, models, running, watching
 from events.errors import LinliError
-
-SITE = click.argument("site", type=click.Path(path_type=Path, dir_okay=False))
 
 
 class Commands(click.Group):
-    """Errors that Linli raises on purpose are one line for a person; anything else is a bug and shows itself."""
+    """Errors raised on purpose are one line for a person; anything else is a bug and shows itself."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -36,8 +33,9 @@ def main(verbose: bool) -> None:
     logging.getLogger("libav").setLevel(logging.CRITICAL)
 
 
-for command in (*demo.COMMANDS, *running.COMMANDS, *watching.COMMANDS, *inspect.COMMANDS, *models.COMMANDS):
-    main.add_command(command)
+for room in (demo, running, doctor, watching, measuring, models):
+    for command in room.COMMANDS:
+        main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from pipeline.policy import Limits, Live, Policy
 from pipeline.projector import Projector
 from pipeline.resume import resume, unfinished
 from pipeline.scheduler import Scheduler, SchedulerSettings
-from pipeline.sink import JournalSink
+from pipeline.sink import JournalSink, unpack
 from pipeline.worker import Worker, WorkerStatus
 from storage import retention
 from storage.journal import Journal
@@ -227,7 +227,7 @@ def _lane(
 
     before = journal.snapshot(camera.id, camera.analysed)
     if before is not None:
-        frame_loop.remember(msgspec.json.decode(before.blob))
+        frame_loop.remember(unpack(before.blob))
     for epoch in unfinished(journal, camera.id, camera.analysed):
         resume(
             journal,

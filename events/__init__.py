@@ -1,1 +1,1 @@
-"""The language of the house: observations, events, rules and the bus contract. Pure, imports nothing above."""
+"""The language of the house: observations, events, rules, the bus contract. Pure, imports nothing above."""

@@ -28,7 +28,7 @@ class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encoder = msgspec.json.Encoder(order="sorted")
-_payloads = msgspec.json.Decoder(AnyPayload)
+_payloads: msgspec.json.Decoder[AnyPayload] = msgspec.json.Decoder(AnyPayload)
 _envelopes = msgspec.json.Decoder(_Envelope)
 
 

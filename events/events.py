@@ -85,7 +85,7 @@ class Health(Payload, frozen=True, kw_only=True, tag="linli.health.changed.v1"):
     """Something about a camera, model, disk or worker changed for the worse or the better."""
 
     what: str
-    """connection, stall, frozen, black, gap, corrupt, clock, decode-mode, shedding, disk, model, worker ..."""
+    """connection, frozen, black, gap, corrupt, clock, decode-mode, shedding, disk, model, worker ..."""
     state: Literal["raised", "cleared", "note"]
     message: str
     """What happened and how to mend it, for a person; never a secret."""

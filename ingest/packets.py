@@ -1,7 +1,7 @@
 """A compressed packet and what is known of the stream it belongs to."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import msgspec
@@ -34,4 +34,4 @@ class Packet:
     corrupt: bool
     """libav marked it as damaged or incomplete."""
     size: int
-    av: av.Packet
+    av: "av.Packet[Any]"

@@ -1,8 +1,9 @@
-"""The reader's thread of one stream: connect, record every packet, hand it to the lane; reconnect for ever."""
+"""The reader's thread of one stream: connect, record every packet, hand it to the lane; reconnect."""
 
 import logging
 import threading
 from collections.abc import Callable
+from typing import Literal
 
 from events.clock import Clock, thread_cpu_ns
 from events.errors import LinliError, SourceError, StorageError
@@ -18,6 +19,7 @@ from storage.segments import SegmentWriter
 
 log = logging.getLogger(__name__)
 
+HealthState = Literal["raised", "cleared", "note"]
 MakeWriter = Callable[[int, Opened], SegmentWriter]
 
 
@@ -188,9 +190,9 @@ class Reader:
             self._trouble = ""
 
     def _health(
-        self, what: str, state: str, message: str, detail: dict[str, float | str] | None = None
+        self, what: str, state: HealthState, message: str, detail: dict[str, float | str] | None = None
     ) -> None:
         data = Health(
             what=what, state=state, message=message, detail={"stream": self.stream, **(detail or {})}
-        )  # type: ignore[arg-type]
+        )
         self._journal.note(self._address, data, self._clock.wall_us())

@@ -124,7 +124,7 @@ class CameraLoop:
         look_closer: Input | None = None,
         make_decoder: Callable[[StreamInfo], LazyDecoder] = LazyDecoder,
     ) -> None:
-        """`look_closer`: the model's input, to look only at where something moves or is tracked; None looks at
+        """`look_closer`: the model's input, to look only at where something moves or is tracked; None: at
         whole pictures."""
         self._settings = settings
         self._engine = engine

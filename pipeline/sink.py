@@ -1,8 +1,10 @@
 """Where the live loop speaks to: the trace beside the segment, then the journal."""
 
 import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -16,7 +18,16 @@ from storage.rows import SegmentRow
 RESUMED = ".resumed"
 """Ending of a trace that is being written anew; it replaces the old one when it is complete."""
 
-_encode = msgspec.json.Encoder().encode
+
+def pack(state: dict[str, Any]) -> bytes:
+    """A loop's snapshot as it is kept."""
+    return zlib.compress(msgspec.json.encode(state), 1)
+
+
+def unpack(blob: bytes) -> dict[str, Any]:
+    """What was packed."""
+    state: dict[str, Any] = msgspec.json.decode(zlib.decompress(blob))
+    return state
 
 
 class JournalSink:
@@ -95,13 +106,13 @@ class JournalSink:
         self._open.writer.append(*(kept or [opened]))
 
     def snapshot(self, segment: SegmentRow, loop: CameraLoop, pts: int) -> None:
-        blob = _encode(loop.snapshot())
+        blob = pack(loop.snapshot())
         self._journal.save_snapshot(self._camera, self._stream, segment.epoch, segment.id, pts, blob)
         self._before = self._finish(self._before)
 
     def ended(self, loop: CameraLoop, pts: int, reason: str) -> None:
         # What stands still is remembered over the end of an epoch, and so over a restart.
-        blob = _encode(loop.snapshot())
+        blob = pack(loop.snapshot())
         self._journal.save_snapshot(self._camera, self._stream, loop.epoch, self._segment, pts, blob)
         self._journal.end_epoch(self._camera, self._stream, loop.epoch, pts, reason)
         self.close()

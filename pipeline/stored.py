@@ -10,6 +10,7 @@ from detectors.detections import Detector
 from events.errors import StorageError
 from ingest.packets import Packet
 from pipeline.lane import Arrived, Begin, End, Lane
+from pipeline.sink import unpack
 from storage import trace
 from storage.catalog import EpochRow, SnapshotRow
 from storage.journal import Journal
@@ -88,7 +89,7 @@ def drive(
         row, first = next(packets, (None, None))
         if row is None or first is None:
             raise StorageError(f"{run.segments[0].path} has no packet to resume from")
-        state = msgspec.json.decode(run.snapshot.blob)
+        state = unpack(run.snapshot.blob)
         lane.restore(row, state, first, read_info(root, row))
         rest = rest[len(lane.loop.anchors) :]
         last = first.pts

@@ -122,7 +122,10 @@ class Worker:
                 continue
             self._shedding[lane.camera] = policy.shedding
             if policy.shedding:
-                text = "the box is too slow for its cameras: the newest pictures win, recording goes on; take a smaller model or fewer cameras"
+                text = (
+                    "the box is too slow for its cameras: the newest pictures win, recording goes on; "
+                    "take a smaller model or fewer cameras"
+                )
                 lane.tell(Note("shedding", "raised", text))
             else:
                 lane.tell(

@@ -23,6 +23,7 @@ from events.errors import StorageError
 from events.media import TICKS, CaptureMap, rfc3339
 from events.observations import Box
 from ingest.packets import Packet, StreamInfo
+from storage.database import make_folder
 from storage.footage import read_info, read_packets, refusal
 from storage.muxer import add_video, share
 from storage.pictures import hide
@@ -185,7 +186,7 @@ def _playable_info(root: Path, rows: Sequence[SegmentRow]) -> StreamInfo:
 def _output(path: Path) -> Iterator[OutputContainer]:
     """An MP4 that appears under its name only when it is complete."""
     partial = Path(f"{path}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     options = {"movflags": "faststart", "video_track_timescale": str(TICKS)}
     try:
         with av.open(str(partial), "w", format="mp4", options=options) as container:

@@ -22,6 +22,7 @@ import msgspec
 from events.errors import StorageError
 from events.media import ticks
 from ingest.packets import Packet, StreamInfo
+from storage.database import make_folder
 from storage.footage import Label, label_row, read_info, read_packets, refusal, sync_folder
 from storage.fragments import PART
 from storage.muxer import FragmentMuxer, HashingFile, annexb_parameter_sets
@@ -176,7 +177,7 @@ class SegmentWriter:
         final = self._root / row.path
         file = None
         try:
-            final.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(final.parent)
             # The row goes first: a file without one would be footage that nothing knows of.
             self._index.put_segment(row)
             self.segments += 1

@@ -17,6 +17,7 @@ import msgspec
 from events.errors import StorageError
 from events.media import Anchor
 from events.observations import Observation
+from storage.database import make_folder
 
 TraceTrack = tuple[int, str, float, float, float, float, float, bool]
 """ordinal, label, score, x1, y1, x2, y2, seen; pixels of the analysed picture, to a tenth."""
@@ -121,7 +122,7 @@ class TraceWriter:
         """
         self._path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
             _cut_torn_line(self._fd)
         except OSError as error:

@@ -169,10 +169,6 @@ journal.close()
 """
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the footage's folders are made without syncing their parents (storage.database.make_folder does)",
-)
 def test_a_segment_in_the_index_is_whole(library: Path, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", seconds=12)
     root, changes = run(library, tmp_path, ["-c", FOOTAGE, "BOX", str(clip)])

@@ -1,0 +1,77 @@
+"""`linli demo`: simulated cameras serve real footage over real RTSP; the site's own processes do the rest."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+
+import click
+
+from cli import settings as site_settings
+from cli.cameras import DemoCameras
+from cli.footage import DemoClip, cache_folder, demo_clips, print_progress
+from cli.running import supervise
+from detectors import fetch, manifest, onnx_detector
+
+HERE = Path(__file__).parent
+OWN = """
+[[camera]]
+id = "{id}"
+url = "$RTSP/{id}/main"
+{sub}
+[[camera.rules]]
+kind = "line"
+name = "middle"
+labels = ["person", "car", "truck", "bus", "motorcycle", "bicycle"]
+points = [[0.5, 1.0], [0.5, 0.0]]
+
+[[camera.rules]]
+kind = "intrusion"
+name = "picture"
+polygon = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]
+"""
+"""A camera of the user's own file: nothing is known of the scene."""
+
+
+@click.command()
+@click.option("--for", "for_s", type=click.FloatRange(min=5), help="End by itself after so many seconds.")
+@click.option(
+    "--footage", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Your own video file."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Of the page.")
+@click.option(
+    "--data", type=click.Path(file_okay=False, path_type=Path), default=Path("var/demo"), show_default=True
+)
+def demo(for_s: float | None, footage: Path | None, port: int, data: Path) -> None:
+    """Cameras, worker and page on this machine. The last line is a JSON object of what was done."""
+    default = manifest.named(onnx_detector.DEFAULT)
+    if fetch.present(default) is None:
+        fetch.pull(default, lambda what, done: print_progress(what, done or 0.0))
+    clips = demo_clips(cache_folder(), footage, print_progress)
+    data.mkdir(parents=True, exist_ok=True)
+    with DemoCameras(clips) as cameras:
+        site = data / "site.toml"
+        rtsp = cameras.url(clips[0].camera).rsplit("/", 2)[0]
+        site.write_text(site_file(clips, rtsp, port, own=footage is not None))
+        loaded = site_settings.load(site)
+        done = supervise(loaded, for_s=for_s, ready=lambda: _say(port, site))
+    click.echo(json.dumps(done))
+
+
+def site_file(clips: Sequence[DemoClip], rtsp: str, port: int, own: bool) -> str:
+    """The site file of a run; `own`: of the user's footage, whose cameras the bundled file does not know."""
+    text = (HERE / "demo.toml").read_text()
+    if own:
+        text = text.split("[[camera]]", 1)[0]
+        for clip in clips:
+            sub = f'sub_url = "$RTSP/{clip.camera}/sub"\n' if clip.sub else ""
+            text += OWN.format(id=clip.camera, sub=sub)
+    return Template(text.replace("port = 8080", f"port = {port}")).substitute(RTSP=rtsp)
+
+
+def _say(port: int, site: Path) -> None:
+    click.echo(f"page: http://127.0.0.1:{port}   site file: {os.path.relpath(site)}   Ctrl-C ends", err=True)
+
+
+COMMANDS = (demo,)

@@ -1,0 +1,79 @@
+"""One picture out of the footage: what a camera showed at a moment."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+
+from events.errors import StorageError
+from events.media import CaptureMap, rfc3339
+from events.observations import Box
+from ingest.decode import LazyDecoder
+from ingest.packets import Packet
+from storage.footage import read_info, read_packets
+from storage.pictures import snapshot
+from storage.rows import SegmentRow
+from storage.whereabouts import Whereabouts
+
+
+def frame_at(
+    root: Path, row: SegmentRow, capture_us: int, capture: CaptureMap | None = None
+) -> av.VideoFrame:
+    """The picture of the segment that was captured last at or before `capture_us`; its first, if none was.
+
+    Args:
+        capture: of the segment's epoch; without it time runs on from the segment's start.
+
+    Raises:
+        StorageError: the segment is gone, or nothing in it can be decoded.
+    """
+    held: list[Packet] = []
+    times: dict[int, int] = {}
+    for packet in read_packets(root, row, capture):
+        if packet.keyframe and packet.capture_us <= capture_us:
+            held.clear()
+        if held and packet.capture_us > capture_us + 1_000_000:
+            break
+        held.append(packet)
+        times[packet.pts] = packet.capture_us
+    decoder = LazyDecoder(read_info(root, row))
+    best: av.VideoFrame | None = None
+    for waiting in [*held, None]:
+        for frame in decoder.decode(waiting) if waiting else decoder.drain():
+            if best is None or (frame.pts is not None and times.get(frame.pts, 0) <= capture_us):
+                best = frame
+    if best is None:
+        raise StorageError(f"no picture can be decoded from {row.path} at {rfc3339(capture_us)}")
+    return best
+
+
+def picture_at(
+    root: Path,
+    rows: Sequence[SegmentRow],
+    capture_us: int,
+    hidden: Whereabouts | None = None,
+    capture: CaptureMap | None = None,
+) -> bytes:
+    """JPEG of what the stream of `rows` showed at `capture_us`.
+
+    Args:
+        hidden: where people were; they are pixelated. None: plain, for those who may see it.
+
+    Raises:
+        StorageError: no footage of that moment.
+    """
+    row = next(
+        (r for r in rows if r.start_us <= capture_us and (r.end_us >= capture_us or r.state == "open")), None
+    )
+    if row is None:
+        raise StorageError(
+            f"there is no footage of {rfc3339(capture_us)}: not recorded, or deleted by retention"
+        )
+    frame = frame_at(root, row, capture_us, capture)
+    if hidden is None:
+        return snapshot(frame, [], plain=True)
+    boxes = hidden.at(capture_us)
+    if boxes is not None:
+        w, h = frame.width, frame.height
+        boxes = [Box(b.x1 * w, b.y1 * h, b.x2 * w, b.y2 * h) for b in boxes]
+    return snapshot(frame, boxes)
