@@ -140,6 +140,16 @@ def test_a_second_alert_for_the_same_key_is_another_one() -> None:
     assert len({getattr(draft.data, "alert", "") for draft in life.drafts}) == 2
 
 
+def test_alerts_of_one_key_that_began_at_the_same_capture_time_differ() -> None:
+    life = Life(need_s=0)
+    life.second(True)
+    life.alerts.stop(1, "left", 0)
+    life.t = 0  # the clock was set back
+    life.second(True)
+    assert life.kinds() == ["AlertRaised", "AlertCleared", "AlertRaised"]
+    assert len({draft.id for draft in life.drafts}) == 3
+
+
 def test_stopping_says_why_and_says_nothing_of_what_was_never_raised() -> None:
     life = Life()
     life.second(True)

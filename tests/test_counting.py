@@ -133,7 +133,7 @@ def pedestrians(draw: st.DrawFn) -> tuple[list[Observation], list[str]]:
     """One person at walking speed, 5 or 10 frames a second, seen with noise, gaps and changes of ordinal."""
     fps = draw(st.sampled_from([5, 10]))
     height = draw(st.floats(60, 120))
-    speed = draw(st.floats(0.4, 0.9)) * height
+    speed = draw(st.floats(0.4, 0.7)) * height  # a turn while unseen stays within reach
     legs = draw(st.lists(st.tuples(st.floats(300, 700), st.floats(60, 150)), min_size=2, max_size=5))
     below = draw(st.booleans())
     stops = []

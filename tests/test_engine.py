@@ -206,9 +206,10 @@ def crowd_of(n: int) -> list[Track]:
 
 
 def test_a_crowd_has_one_alert_with_hysteresis() -> None:
-    camera = Camera(Crowd(name="square", polygon=SQUARE, count=5, for_s=5, clear_s=5))
+    camera = Camera(Crowd(name="square", polygon=SQUARE, count=5, clear_count=3, for_s=5, clear_s=5))
     camera.stay(4, *crowd_of(5))
     camera.stay(10, *crowd_of(4))
+    camera.stay(4, *crowd_of(5))
     assert camera.of(AlertRaised) == [], "not for long enough"
     camera.stay(20, *crowd_of(6))
     (raised,) = camera.of(AlertRaised)
@@ -334,6 +335,18 @@ def test_a_new_epoch_ends_one_that_still_runs() -> None:
     camera.stay(5, person(1, *INSIDE))
     camera.begin(2, START_US + 60_000_000)
     assert [(e.epoch, type(e.data)) for e in camera.events] == [(1, AlertRaised), (1, AlertCleared)]
+
+
+def test_an_epoch_knows_nothing_of_the_targets_before() -> None:
+    camera = Camera(LINE)
+    camera.stay(5, person(1, 500, 480))
+    camera.end()
+    assert camera.engine.targets == ()
+    camera.begin(2, START_US + 9_000_000)
+    camera.see(person(1, 510, 540))
+    (target,) = camera.engine.targets
+    assert (target.serial, target.x, target.y, target.first_us) == (1, 510, 540, START_US + 9_200_000)
+    assert camera.of(Crossing) == []
 
 
 def test_two_rules_of_one_name_are_refused() -> None:

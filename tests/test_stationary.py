@@ -118,6 +118,14 @@ def test_a_short_loss_of_the_stream_changes_nothing() -> None:
     assert [e.sequence for e in camera.events] == [0, 0]
 
 
+def test_a_new_epochs_first_target_is_not_the_old_ones() -> None:
+    camera = reconnected(30)
+    for n in range(120):
+        camera.see(vehicle(1, 100 + 5 * n, 200), vehicle(2, 480, 500), dt=0.5)
+    assert len(camera.of(AlertRaised)) == 1
+    assert camera.of(AlertCleared) == []
+
+
 def test_what_is_not_seen_again_after_the_loss_is_cleared_as_a_gap() -> None:
     camera = reconnected(30)
     camera.stay(15, dt=0.5)
