@@ -127,7 +127,7 @@ async def _serve(port: int, files: dict[str, Path]) -> None:
     from aio_rtsp_toolkit import server, server_streaming
 
     # Its reader waits this long for room in a queue, then cancels and puts the packet again, though the first
-    # put may have gone through: at its 50 ms one packet in a hundred was sent twice. Longer than a frame, none.
+    # put may have gone through: with 50 ms one packet in 100 was sent twice. Longer than a frame is safe.
     server_streaming.QUEUE_PUT_POLL_INTERVAL = 2.0
 
     class Cameras(server.RtspServer):  # type: ignore[misc]
