@@ -32,10 +32,10 @@ const page = {
   },
 };
 
-function pushState(name, good) {
+function pushState(name) {
   const pill = byId("push");
   pill.textContent = t(name);
-  pill.className = `pill ${good === undefined ? "" : good ? "good" : "bad"}`;
+  pill.className = `pill ${{ pushOn: "good", pushOff: "bad" }[name] ?? ""}`;
   pill.dataset.state = name;
 }
 
@@ -58,6 +58,7 @@ function arrange() {
 }
 
 function texts() {
+  pushState(byId("push").dataset.state ?? "pushStart");
   if (!site) return;
   const select = (id, first, rows) => {
     const box = byId(id);
@@ -69,7 +70,6 @@ function texts() {
   select("filter-kind", "allKinds", KINDS.map((kind) => [kind, word(kind)]));
   byId("blur-label").title = t("blurNote");
   byId("cameras-note").textContent = site.cameras.length ? "" : t("noCameras");
-  pushState(byId("push").dataset.state ?? "pushStart", byId("push").classList.contains("good") || undefined);
   for (const tile of tiles.values()) tile.texts();
   alerts.show();
   counts.show();
@@ -125,9 +125,9 @@ async function follow() {
   const from = await load();
   let journal;
   const source = new EventSource(`/events?after=${Math.min(from.alerts, from.counts, from.cameras)}`);
-  source.addEventListener("open", () => pushState("pushOn", true));
+  source.addEventListener("open", () => pushState("pushOn"));
   source.addEventListener("error", () => {
-    pushState("pushOff", false);
+    pushState("pushOff");
     // The browser tries again by itself, except where it was refused.
     if (source.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
   });
@@ -157,6 +157,7 @@ function signIn() {
 
 async function start() {
   startLanguage();
+  onLanguage(texts);
   pushState("pushStart");
   try {
     const session = await getJson("/api/session");
@@ -175,7 +176,6 @@ async function start() {
   counts = new Counts(site);
   byId("console").hidden = false;
   build();
-  onLanguage(texts);
   texts();
   await follow().catch((error) => alerts.failed(error));
 }

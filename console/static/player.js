@@ -34,8 +34,11 @@ export class LivePlayer {
 
   drop() {
     if (this.socket) {
-      this.socket.onmessage = this.socket.onclose = null;
-      this.socket.close();
+      const { socket } = this;
+      socket.onmessage = socket.onclose = null;
+      // Closing one that is not open yet would be reported as a fault of the page.
+      if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
+      else socket.close();
       this.socket = null;
     }
     this.queue = [];
