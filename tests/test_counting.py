@@ -110,12 +110,14 @@ def walks(draw: st.DrawFn) -> tuple[Path, list[str]]:
     return path, truth
 
 
+@settings(deadline=None)
 @given(walks())
 def test_noise_below_the_band_changes_nothing(walk: tuple[Path, list[str]]) -> None:
     path, truth = walk
     assert count(path) == truth
 
 
+@settings(deadline=None)
 @given(walks(), st.sets(st.integers(0, 200)))
 def test_dropped_frames_change_the_total_by_whole_round_trips_only(
     walk: tuple[Path, list[str]], dropped: set[int]

@@ -44,6 +44,7 @@ EVERYTHING: list[Rule] = [
 # Time
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(-7200, 7200), min_size=1, max_size=5))
 def test_steps_of_the_clock_change_no_alert_and_no_total(steps: list[int]) -> None:
     """Timers are driven by media time, whatever capture time does."""

@@ -4,7 +4,7 @@ from math import cos, isclose, pi, sin
 
 import pytest
 import shapely
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from events.geometry import (
@@ -36,6 +36,7 @@ def test_a_line_of_one_point_is_refused() -> None:
         Segment((1, 2), (1, 2))
 
 
+@settings(deadline=None)
 @given(st.lists(point, min_size=3, max_size=7))
 def test_simple_means_what_shapely_calls_valid(points: list[tuple[int, int]]) -> None:
     corners = [(float(x), float(y)) for x, y in points]
@@ -44,6 +45,7 @@ def test_simple_means_what_shapely_calls_valid(points: list[tuple[int, int]]) ->
     assert is_simple(corners) == (valid and len(set(corners)) == len(corners))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.2, 1), min_size=3, max_size=9), st.floats(-1, 1), st.floats(-1, 1))
 def test_containment_and_distance_agree_with_shapely(radii: list[float], x: float, y: float) -> None:
     n = len(radii)
@@ -70,6 +72,7 @@ def test_small_parts() -> None:
     assert normalised((-5, 50, 100, 33.33333), (100, 100)) == (0.0, 0.5, 1.0, 0.3333)
 
 
+@settings(deadline=None)
 @given(point, point, point, point)
 def test_overlap_is_that_of_boxes(
     a: tuple[int, int], b: tuple[int, int], c: tuple[int, int], d: tuple[int, int]

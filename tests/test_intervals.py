@@ -1,7 +1,7 @@
 """Intervals: aligned to capture time, driven by media time, none doubled, none lost."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.intervals import Closed, Timeline
@@ -41,6 +41,7 @@ def test_a_long_silence_closes_all_that_passed() -> None:
     assert [c.pts // TICKS for c in closed] == [60, 120, 180]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0.04, 5), st.floats(-0.2, 0.2)), min_size=1, max_size=200),
 )
@@ -60,6 +61,7 @@ def test_small_steps_of_the_clock_double_and_lose_nothing(steps: list[tuple[floa
     )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.04, 5), st.integers(-10_000, 10_000)), min_size=1, max_size=100))
 def test_whatever_the_clock_does_media_time_is_observed_once(steps: list[tuple[float, int]]) -> None:
     timeline = begun(interval_s=10)
