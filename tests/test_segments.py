@@ -149,7 +149,18 @@ def test_a_closed_file_is_whole_hashed_and_durable_before_it_is_indexed(
     writer.close()
     (row,) = index.segments()
     path = tmp_path / row.path
-    assert done == ["row open", f"sync {path}{PART}", f"rename {path}", f"sync {path.parent}", "row closed"]
+    folders = [tmp_path, *reversed(path.parent.relative_to(tmp_path).parents)]
+    made = [
+        f"sync {tmp_path / name}" for name in folders
+    ]  # each new folder's name is durable in the one above
+    assert done[: len(made) - 1] == made[1:]
+    assert done[len(made) - 1 :] == [
+        "row open",
+        f"sync {path}{PART}",
+        f"rename {path}",
+        f"sync {path.parent}",
+        "row closed",
+    ]
     assert row.state == "closed"
     assert row.sha256 == sha256(path.read_bytes()).hexdigest()
     assert row.bytes == path.stat().st_size == writer.bytes_written
