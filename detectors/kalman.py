@@ -8,6 +8,8 @@ cheaper than matrices for the handful of objects a camera sees.
 Noise is given per second, not per frame, so frames may come at any rhythm: white-noise acceleration (Bar-
 Shalom, Li, Kirubarajan 2001, section 6.2). The noise of a detection (h/20) and of an unknown first velocity
 (10 h/160 a frame at 30 frames/s) are those of DeepSORT (Wojke et al. 2017, arXiv 1703.07402) and ByteTrack.
+A detection counts by its confidence, as in the NSA Kalman filter of GIAOTracker (Du et al. 2021, arXiv
+2202.11983): its variance is in proportion to 1 - score, for the box of somebody half hidden is faint and off.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,10 @@ from typing import Any
 _VELOCITY = 0.5
 """Variance that a velocity gains in a second, in (heights/s) squared: a walker may stop or turn in one."""
 _MEASURED = 1 / 20**2
-"""Variance of a detected edge, in heights squared."""
+"""Variance of an edge detected with a confidence of `_USUAL`, in heights squared."""
+_USUAL = 0.8
+_LEAST_DOUBT = 0.05
+"""No detection is taken for more certain than this less than 1."""
 _FIRST_VELOCITY = (10 * 30 / 160) ** 2
 """Variance of the unknown velocity of a new object, in (heights/s) squared."""
 
@@ -67,9 +72,9 @@ class BoxFilter:
         vx, vy = (vx1 + vx2) / 2, (vy1 + vy2) / 2
         self.velocity = (vx, vy, vx, vy)
 
-    def update(self, edges: Sequence[float]) -> None:
-        """Take in a detection, pixels."""
-        r = _MEASURED * _scale(self.edges)
+    def update(self, edges: Sequence[float], score: float = _USUAL) -> None:
+        """Take in a detection (pixels) of a confidence from 0 to 1."""
+        r = _MEASURED * _scale(self.edges) * max(1 - score, _LEAST_DOUBT) / (1 - _USUAL)
         gain = self._pp / (self._pp + r)
         gain_v = self._pv / (self._pp + r)
         off = [z - p for z, p in zip(edges, self.edges, strict=True)]

@@ -36,9 +36,9 @@ LAST_SEEN = Closeness(buffer=0.5, least=0.2)
 @dataclass(frozen=True, slots=True)
 class Scores:
     """Thresholds of confidence. `high` and `new` are those of ByteTrack's paper; its `low` of 0.1 is raised,
-    because small models fill a picture with candidates of 0.1 to 0.3 where there is nothing."""
+    because small models fill a picture with candidates of 0.1 to 0.2 where there is nothing."""
 
-    low: float = 0.3
+    low: float = 0.2
     """Detections below are ignored; between `low` and `high` they are faint and only continue tracks."""
     high: float = 0.6
     """Detections from here on are confident."""
@@ -79,7 +79,7 @@ class _Target:
 
     def see(self, pts: int, box: Edges, score: float, label: str) -> None:
         """Take in the detection that was assigned to it."""
-        self.filter.update(box)
+        self.filter.update(box, score)
         self.seen_box, self.seen_pts, self.score = box, pts, score
         self.votes[label] = self.votes.get(label, 0.0) + score
         self.hits += 1

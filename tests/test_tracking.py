@@ -146,9 +146,9 @@ def test_what_is_always_faint_loses_its_track_after_faint_s() -> None:
 
 
 def test_noise_below_low_is_ignored() -> None:
-    tracker = ByteTracker(scores=Scores(low=0.2))
+    tracker = ByteTracker(scores=Scores(low=0.3))
     feed(tracker, found(person(100)), found(person(100)))
-    answer = feed(tracker, found(person(100, score=0.19)), start=2)[0]
+    answer = feed(tracker, found(person(100, score=0.29)), start=2)[0]
     assert ordinals(answer) == []
 
 
@@ -336,6 +336,16 @@ def test_the_filter_in_plain_floats_is_the_matrix_filter(dts: list[float], speed
         box.predict(dt)
         box.update(measured.tolist())
     assert box.snapshot() == pytest.approx(dense(z, dts).tolist(), rel=1e-6, abs=1e-6)
+
+
+def test_a_faint_detection_moves_the_filter_less() -> None:
+    moved = []
+    for score in (0.3, 0.8, 1.0):
+        box = BoxFilter((100, 100, 140, 200))
+        box.predict(0.1)
+        box.update((110, 100, 150, 200), score)
+        moved.append(box.edges[0] - 100)
+    assert 0 < moved[0] < moved[1] < moved[2] <= 10
 
 
 def test_a_predicted_box_never_turns_inside_out() -> None:
