@@ -10,6 +10,8 @@ import httpx
 import msgspec
 import pytest
 
+from console.server import ConsoleServer
+from events.errors import ConfigError
 from events.events import AlertCleared, AlertRaised, Crossing, Event, Health, Interval
 from tests.clipmaker import make_clip
 from tests.console_stage import DESK_TOKEN, LOCKED, OFFICE_TOKEN, Stage
@@ -359,3 +361,19 @@ def test_a_store_that_cannot_be_read_is_said_and_survived(stage: Stage) -> None:
         answer = client.get("/api/alerts")
         assert answer.status_code in (500, 503)
         assert client.get("/").status_code == 200
+
+
+def test_a_port_in_use_is_said_with_the_mend(quiet: Stage) -> None:
+    port = int(quiet.url.rsplit(":", 1)[1])
+    with pytest.raises(ConfigError, match=rf"127\.0\.0\.1:{port}.*another `port`"):
+        ConsoleServer(quiet.app, port=port).start()
+
+
+def test_the_server_stops_though_somebody_watches(tmp_path: Path) -> None:
+    with Stage(tmp_path) as stage, stage.client() as client, client.stream("GET", "/events") as answer:
+        assert answer.status_code == 200
+        before = stage.clock.monotonic()
+        stage.server.stop()
+        assert stage.clock.monotonic() - before < 5
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(stage.url)

@@ -124,7 +124,7 @@ def plays(page: Page, seconds: float, camera: str = "gate") -> dict[str, float]:
 
 
 def reaches(video: Locator, seconds: float) -> None:
-    """Wait until a clip has played so far. The page's policy forbids Playwright's own waiting, which evaluates."""
+    """Wait until a clip has played so far. The page's policy forbids Playwright's own way."""
     for _ in range(60):
         if video.evaluate("v => v.currentTime") > seconds:
             return
@@ -252,6 +252,8 @@ def test_counts_run_at_once_and_are_the_same_after_a_reload(visit: Page, stage: 
     expect(visit.locator("[data-rule='gate/door'] rect").first).to_be_attached(timeout=2500)
     stage.settled()
     visit.reload()
+    expect(visit.locator("#push")).to_have_attribute("data-state", "pushOn")
+    visit.wait_for_timeout(800)  # what was counted already would be pushed now
     expect(figure).to_have_text(str(before + 5))
     assert visit.locator("[data-camera=gate] .tally.line").inner_text() == tally
 

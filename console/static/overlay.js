@@ -88,6 +88,7 @@ export class Overlay {
     this.frame = { x: (width - w * fit) / 2, y: (height - h * fit) / 2, w: w * fit, h: h * fit, fit, scale };
     if (picture) for (const track of tracks) if (blurred.has(track.label)) this.pixelate(g, picture, size, track.box);
     for (const rule of this.camera.rules) this.rule(g, rule);
+    g.shadowBlur = 0;
     for (const track of tracks) this.track(g, track, trails(track.ordinal));
   }
 
@@ -124,7 +125,9 @@ export class Overlay {
 
   rule(g, rule) {
     const s = this.frame.scale;
-    g.lineWidth = 1.6 * s;
+    g.lineWidth = 2 * s;
+    g.shadowColor = "rgb(0 0 0 / .8)";
+    g.shadowBlur = 3 * s;
     g.font = `600 ${10.5 * s}px system-ui, sans-serif`;
     if (rule.kind === "line") {
       const [a, b] = rule.points.map((p) => this.norm(p));
