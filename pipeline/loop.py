@@ -264,11 +264,12 @@ class CameraLoop:
         if self.state is not State.AWAKE:
             self._go(State.AWAKE, pts, "shed")
         self._last_pts = max(self._last_pts, start)
+        self._last_keyframe = None  # those in between were passed over: the GOP is no longer than before
 
     def _force(self, pts: int, why: str) -> None:
         self._forced = why
         self.out.notes.append(Note("decode-mode", "raised", f"everything is decoded: {why}"))
-        self.out.trace.append(trace.Mode(pts=pts, mode="full"))
+        self.out.trace.append(trace.Mode(pts=pts, mode="full", forced=True))
 
     # --- awake
 
@@ -396,6 +397,7 @@ class CameraLoop:
             return
         self._held, self._held_bytes = [packet], packet.size
         if self.state is State.DOZING and frame is not None:
+            self._last_pts = max(self._last_pts, packet.pts)  # seen: a wake-up decodes it again
             yield from self._look(frame, packet.pts, ())
             if not self._tracker.active:
                 self._go(State.ASLEEP, packet.pts, "gone")

@@ -106,7 +106,7 @@ class AsSeen:
                     self._refused.add(start)
                 case trace.Shed(from_pts=start, to_pts=end):
                     self._skips[start] = end
-                case trace.Mode(pts=pts, mode=mode):
+                case trace.Mode(pts=pts, mode=mode, forced=False):
                     self._modes[pts] = mode
                 case _:
                     pass

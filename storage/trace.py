@@ -91,6 +91,8 @@ class Mode(_Line, frozen=True, kw_only=True, tag="mode"):
 
     pts: int
     mode: Literal["lazy", "full"]
+    forced: bool = False
+    """The stream cannot be decoded lazily; nobody asked for it, and a replay finds out for itself."""
 
 
 class AnchorLine(_Line, frozen=True, kw_only=True, tag="anchor"):
