@@ -1,0 +1,279 @@
+"""The reference pages, made from the code that they describe: `python -m docs.generate`.
+
+Fields, types, bounds and defaults come from the msgspec structs, the texts from the docstrings beside them,
+the commands from click and the API from its handlers' docstrings. `--check` writes nothing and fails if a page
+is not what the code says; `tests/test_docs.py` does the same.
+"""
+
+import argparse
+import inspect
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import msgspec
+from msgspec import inspect as kinds
+
+from cli import settings
+from cli.main import main as linli
+from console import access
+from console import app as console_app
+from docs.structs import doc, table
+from events import codec, events, rules
+from events.ids import event_id
+
+HERE = Path(__file__).parent / "reference"
+NOTE = (
+    "<!-- Made by `python -m docs.generate` from the code; change the docstrings there, not this page. -->\n"
+)
+
+
+def pages() -> dict[str, str]:
+    """Every generated file's text by its name in `docs/reference`."""
+    return {
+        "site-file.md": site_file(),
+        "events.md": event_types(),
+        "events.schema.json": json.dumps(event_schema(), indent=2, sort_keys=True) + "\n",
+        "cli.md": commands(),
+        "http.md": http_api(),
+    }
+
+
+# --- pages
+
+
+def site_file() -> str:
+    """The keys of site.toml."""
+    out = [
+        "# The site file",
+        NOTE,
+        "TOML. An unknown key is an error that names its place. Paths are relative to the file. "
+        "`linli doctor site.toml` checks what the file names. Kinds of rules: "
+        + ", ".join(f"[{_tag(rule)}](#{_tag(rule)})" for rule in get_args(rules.Rule))
+        + ".",
+    ]
+    structs = kinds.type_info(settings.SiteFile)
+    assert isinstance(structs, kinds.StructType)
+    for field in structs.fields:
+        struct, listed = _struct_of(field.type)
+        heading = f"[[{field.name}]]" if listed else f"[{field.name}]"
+        out += [f"## {heading}", "" if struct.__doc__ == heading else doc(struct)]
+        if struct is settings.Camera:
+            out.append(_without_rules(table(struct)))
+        else:
+            out.append(table(struct))
+        if struct is access.PrivacySettings:
+            out += ["## [[privacy.grant]]", doc(access), table(access.Grant)]
+    out += ["## [[camera.rules]]", doc(rules)]
+    for rule in get_args(rules.Rule):
+        out += [f"### {_tag(rule)}", f'`kind = "{_tag(rule)}"`. {doc(rule)}', table(rule)]
+    return _page(out).replace("[Grant](#grant)", "[privacy.grant](#privacygrant)")
+
+
+def _without_rules(text: str) -> str:
+    """The camera's table with a link in place of the union of all rules."""
+    lines = text.splitlines()
+    return "\n".join(
+        "| `rules` | list of [camera.rules](#camerarules) | `[]` | What is to be found here. |"
+        if line.startswith("| `rules`")
+        else line
+        for line in lines
+    )
+
+
+def _struct_of(kind: kinds.Type) -> tuple[type, bool]:
+    if isinstance(kind, kinds.VarTupleType):
+        return _struct_of(kind.item_type)[0], True
+    assert isinstance(kind, kinds.StructType)
+    return kind.cls, False
+
+
+def _tag(struct: Any) -> str:
+    return str(struct.__struct_config__.tag)
+
+
+def event_types() -> str:
+    """The events on the wire."""
+    out = [
+        "# Events",
+        NOTE,
+        "Each event is a CloudEvents 1.0 JSON document: keys sorted, no spaces, so that the same event is "
+        "always the same bytes. [events.schema.json](events.schema.json) is its JSON Schema.",
+        "| attribute | |\n| --- | --- |\n"
+        "| `id` | the same footage always gives the same id; consumers may use it to drop repeats |\n"
+        "| `source` | `/SITE/camera/CAMERA`, or `/SITE/box/BOX` for what concerns a box |\n"
+        "| `type` | as below; its second word is the family |\n"
+        "| `subject` | the alert, rule, segment or part that it is about |\n"
+        "| `time` | capture time, RFC 3339 in UTC |\n"
+        "| `partitionkey` | the camera's or box's id |\n"
+        "| `linliepoch` | stream epoch: one unbroken run of a camera's stream |\n"
+        "| `sequence` | counts the events of one (source, family, epoch) from 0 without a hole, 12 digits |\n"
+        "| `linlipts` | media time within the epoch, ticks of 1/90000 s |\n"
+        "| `data` | the payload |",
+        "One event:",
+        "```json\n" + json.dumps(json.loads(codec.encode(_example())), indent=2, sort_keys=True) + "\n```",
+    ]
+    for payload in get_args(events.AnyPayload):
+        out += [f"## {_tag(payload)}", doc(payload), table(payload)]
+    return _page(out)
+
+
+def _example() -> events.Event:
+    data = events.Crossing(rule="middle", direction="in", label="person", track=7, at=(0.4125, 0.5))
+    return events.Event(
+        id=event_id("town", "gate", 1_767_225_600_000_000, "middle", 1_767_225_642_250_000, 7, "crossing", 0),
+        source=events.camera_source("town", "gate"),
+        time_us=1_767_225_642_250_000,
+        epoch=1_767_225_600_000_000,
+        sequence=3,
+        pts=3_802_500,
+        data=data,
+    )
+
+
+def event_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of an event as it is sent."""
+    (data,), definitions = msgspec.json.schema_components((events.AnyPayload,), ref_template="#/$defs/{name}")
+    text = {"type": "string"}
+    envelope: dict[str, Any] = dict.fromkeys(("id", "source", "subject", "partitionkey"), text)
+    envelope |= {
+        "specversion": {"const": "1.0"},
+        "type": {"enum": [_tag(payload) for payload in get_args(events.AnyPayload)]},
+        "time": {"type": "string", "format": "date-time"},
+        "datacontenttype": {"const": "application/json"},
+        "sequence": {"type": "string", "pattern": "^[0-9]{12,}$"},
+        "linliepoch": {"type": "string", "pattern": "^[0-9]+$"},
+        "linlipts": {"type": "string", "pattern": "^-?[0-9]+$"},
+        "data": data,
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Linli event",
+        "type": "object",
+        "properties": envelope,
+        "required": sorted(envelope),
+        "$defs": definitions,
+    }
+
+
+def commands() -> str:
+    """The command line."""
+    out = [
+        "# The command line",
+        NOTE,
+        "Figures and events go to standard output, progress and errors to standard error. Exit status: "
+        "0 done, 2 wrong arguments or a wrong site file (one line says what to mend), others as stated.",
+    ]
+    for path, command in _walk("linli", linli):
+        context = click.Context(command, info_name=path)
+        if isinstance(command, click.Group) and path != "linli":
+            continue
+        arguments = [p for p in command.params if isinstance(p, click.Argument)]
+        options = [p for p in command.params if isinstance(p, click.Option)]
+        usage = " ".join([path, *(_argument(a) for a in arguments)])
+        out += [f"## {path}", f"```\n{usage}\n```", inspect.cleandoc(command.help or "")]
+        if options:
+            rows = ["| option | value | default | |", "| --- | --- | --- | --- |"]
+            out.append("\n".join(rows + [_option(option, context) for option in options]))
+    return _page(out)
+
+
+def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands):
+            if not command.commands[name].hidden:
+                yield from _walk(f"{path} {name}", command.commands[name])
+
+
+def _argument(argument: click.Argument) -> str:
+    name = (argument.name or "").upper()
+    return name if argument.required else f"[{name}]"
+
+
+def _option(option: click.Option, context: click.Context) -> str:
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+    if option.is_flag:
+        value = ""
+    elif isinstance(option.type, click.Choice):
+        value = ", ".join(str(choice) for choice in option.type.choices)
+    else:
+        value = _click_type(option.type)
+    default = option.get_default(context) if option.show_default else ""
+    if isinstance(default, tuple):
+        default = ", ".join(map(str, default))
+    if option.required:
+        default = "required"
+    return f"| {names} | {value} | {'' if default is None else default} | {option.help or ''} |"
+
+
+def _click_type(kind: click.ParamType) -> str:
+    words = {
+        "integer": "whole number",
+        "float": "number",
+        "path": "path",
+        "file": "path",
+        "directory": "path",
+    }
+    name = kind.name.removesuffix(" range")
+    if isinstance(kind, click.IntRange | click.FloatRange):
+        low, high = kind.min, kind.max
+        bounds = f"{low:g} to {high:g}" if high is not None else f"at least {low:g}"
+        return f"{words.get(name, name)} ({bounds})"
+    return words.get(name, name)
+
+
+def http_api() -> str:
+    """The console's API."""
+    out = [
+        "# The console's HTTP API",
+        NOTE,
+        "Answers are JSON. A refusal is an `application/problem+json` document (RFC 9457) that says what "
+        "is missing. A caller is known by `Authorization: Bearer TOKEN`, by the session cookie, or (where a "
+        "grant says so) by sitting at the machine; see [site-file.md](site-file.md#privacygrant).",
+        "| | |\n| --- | --- |",
+    ]
+    seen: set[str] = set()
+    for route in console_app._routes():
+        text = " ".join(inspect.cleandoc(getattr(route, "endpoint").__doc__ or "").split())  # noqa: B009
+        what, _, about = text.partition(": ")
+        if what not in seen:
+            seen.add(what)
+            cells = (cell.replace("|", "\\|") for cell in (f"`{what.strip().rstrip(':')}`", about))
+            out[-1] += "\n| " + " | ".join(cells) + " |"
+    return _page(out)
+
+
+def _page(parts: Iterable[str]) -> str:
+    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
+
+
+def stale() -> list[str]:
+    """Names of the pages that are not what the code says."""
+    return [
+        name
+        for name, text in pages().items()
+        if not (HERE / name).is_file() or (HERE / name).read_text() != text
+    ]
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Make docs/reference from the code.")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is stale")
+    if parser.parse_args().check:
+        names = stale()
+        for name in names:
+            print(f"docs/reference/{name} is stale; run python -m docs.generate", file=sys.stderr)
+        return 1 if names else 0
+    HERE.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (HERE / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
