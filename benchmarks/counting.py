@@ -2,9 +2,10 @@
 
 Tracking: our tracker and ByteTrack of roboflow's `trackers`, both with their defaults, on the same detections
 of the same frames, scored by TrackEval, for each model and rate. The library is run both ways it offers, by
-frame numbers and by time stamps. Neither is tuned on this clip. As a few swapped identities decide a single
-run, both are also run on the detections with 5 % left out and the boxes shifted by 1 % of their height, with
-six seeds; the means are `jittered`.
+frame numbers and by time stamps. Our numbers come from the literature, from made scenes and from other
+footage; this clip was seen while the rules were chosen, so it is no held-out test. As a few swaps decide a
+single run, both are also run with 5 % of the detections left out and the boxes shifted by 1 % of their height,
+with twelve seeds; the means are `jittered`. `reached` goes by the single run.
 
 Crossings: for each of 20 seeds 20 lines are drawn; both ends lie anywhere in the inner 90 % of the picture,
 lines shorter than 15 % or longer than 60 % of its diagonal and lines that fewer than 5 true crossings cross
@@ -43,6 +44,7 @@ GOAL = (
 )
 SCORES = ("hota", "mota", "idf1")
 SEEDS, LINES, LEAST = 20, 20, 5
+JITTERED = 12
 Observations = dict[int, Observation]
 """Frame number -> what was tracked in it."""
 
@@ -62,20 +64,30 @@ def measure(models: Sequence[str], rates: Sequence[float]) -> dict[str, Any]:
     """All figures, one entry for each model and rate."""
     clip, truth = shared("footage/vtest.avi"), read_truth(shared("footage/vtest.gt.txt"))
     runs: list[dict[str, Any]] = []
+    absent: list[str] = []
+    _libraries()
     for name in models:
-        detector = _detector(name)
+        try:
+            detector = _detector(name)
+        except Missing as missing:
+            say(f"{name}: left out, {missing}")
+            absent.append(name)
+            continue
         say(f"{name}: detecting in {clip.name}")
         everything = list(detect(clip, detector))
         for rate in rates:
             seen = _thinned(everything, rate)
             say(f"{name} at {rate:g} frames/s: tracking and counting")
             runs.append({"model": name, "fps": rate, **_compare(seen, truth, rate)})
+    if not runs:
+        raise Missing(f"no model to measure with: {', '.join(absent)}")
     return {
         "clip": clip.name,
         "seeds": SEEDS,
         "lines_per_seed": LINES,
         "truth_with_4px_noise": _noise_floor(truth, everything[0].size),
         "runs": runs,
+        "models_left_out": absent,
         "reached": all(r["tracking_reached"] and r["crossings_reached"] for r in runs),
     }
 
@@ -93,21 +105,26 @@ def _compare(seen: list[Seen], truth: Truth, rate: float) -> dict[str, Any]:
         "roboflow": _scores(truth, theirs),
         "roboflow_stamped": _scores(truth, roboflow(seen, rate, stamped=True)),
     }
+    jittered = _jittered(seen, truth, rate)
     crossings = crossing_errors(observations, truth, seen[0].size)
     line_zone = min(crossings["line_zone"]["absolute"], crossings["line_zone_foot"]["absolute"])
     own = crossings["ours"]
     return {
         "tracking": scores,
-        "jittered": _jittered(seen, truth, rate),
+        "jittered": jittered,
         "tracker_cpu_ms": {"ours": round(ours_ms, 4), "roboflow": round(theirs_ms, 4)},
         "crossings": crossings,
-        "tracking_reached": all(
-            scores["ours"][s] >= scores[name][s] for s in SCORES for name in scores if name != "ours"
-        ),
+        "tracking_reached": _at_least(scores),
+        "tracking_reached_jittered": _at_least(jittered),
         "crossings_reached": own["absolute"] <= 0.10
         and abs(own["signed"]) <= 0.05
         and own["absolute"] <= line_zone / 2,
     }
+
+
+def _at_least(scores: dict[str, dict[str, float]]) -> bool:
+    """Whether ours are nowhere below any of the others."""
+    return all(scores["ours"][s] >= other[s] for other in scores.values() for s in SCORES)
 
 
 def roboflow(seen: list[Seen], rate: float, *, stamped: bool) -> Observations:
@@ -216,13 +233,14 @@ def _scores(truth: Truth, observations: Observations) -> dict[str, float]:
 
 
 def _jittered(seen: list[Seen], truth: Truth, rate: float) -> dict[str, dict[str, float]]:
-    """Mean scores over six seeds of detections that are left out and shifted at random."""
-    scores: dict[str, list[dict[str, float]]] = {"ours": [], "roboflow": []}
-    for seed in range(6):
+    """Mean scores over twelve seeds of detections that are left out and shifted at random."""
+    scores: dict[str, list[dict[str, float]]] = {"ours": [], "roboflow": [], "roboflow_stamped": []}
+    for seed in range(JITTERED):
         random = np.random.default_rng(seed)
         shaken = [replace(s, detections=_shaken(s.detections, random)) for s in seen]
         scores["ours"].append(_scores(truth, _keyed(shaken, track(shaken, ByteTracker()))))
         scores["roboflow"].append(_scores(truth, roboflow(shaken, rate, stamped=False)))
+        scores["roboflow_stamped"].append(_scores(truth, roboflow(shaken, rate, stamped=True)))
     return {
         name: {s: round(fmean(one[s] for one in many), 4) for s in SCORES} for name, many in scores.items()
     }
