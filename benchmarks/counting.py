@@ -4,7 +4,7 @@ Tracking: our tracker and ByteTrack of roboflow's `trackers`, both with their de
 of the same frames, scored by TrackEval, for each model and rate. The library is run both ways it offers, by
 frame numbers and by time stamps. Our numbers come from the literature, from made scenes and from other
 footage; this clip was seen while the rules were chosen, so it is no held-out test. As a few swaps decide a
-single run, both are also run with 5 % of the detections left out and the boxes shifted by 1 % of their height,
+single run, both are also run with 5 % of the detections left out and boxes shifted by 1 % of their height,
 with twelve seeds; the means are `jittered`. `reached` goes by the single run.
 
 Crossings: for each of 20 seeds 20 lines are drawn; both ends lie anywhere in the inner 90 % of the picture,
