@@ -34,10 +34,11 @@ servers:                     # what the tests talk to: GStreamer's RTSP server, 
 
 .venv/test.done: pyproject.toml | .venv/bin/python
 	@echo 'installing into .venv ...' >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,evaluate,test,check]' >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,test,check]' >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'trackeval==1.3.*' >&2
 	@touch $@
 
-# supervision and trackers ask for a second OpenCV; without their dependencies they work with the headless one.
+# supervision, trackers and trackeval ask for a second OpenCV; without their dependencies the headless one does.
 .venv/bench.done: .venv/test.done
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'supervision==0.31.*' 'trackers==2.6.*' >&2

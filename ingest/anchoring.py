@@ -59,17 +59,19 @@ class CaptureClock:
             return anchor.capture_us + (pts - anchor.pts) * 1_000_000 // TICKS
         return self._map.at(pts)
 
-    def arrived(self, pts: int, wall_us: int) -> None:
-        """A packet of media time `pts` came at `wall_us`."""
+    def arrived(self, pts: int, wall_us: int) -> int:
+        """A packet of media time `pts` came at `wall_us`; answers how late that was, in microseconds."""
         offset = wall_us - _us(pts)
         if self._least is None or offset < self._least:
             self._least = offset
+        late = wall_us - _us(pts) - self._arrival_us
         if pts < self._window_end:
-            return
+            return late
         self._arrival_us = self._least
         self._least, self._window_end = None, pts + WINDOW
         if not self.by_rtcp and abs(self._arrival_us + _us(pts) - self.at(pts)) > ARRIVAL_TOLERANCE_US:
             self._add(pts, self._arrival_us + _us(pts), "arrival")
+        return late
 
     def reported(self, pts: int, capture_us: int) -> None:
         """By the camera's last sender report, media time `pts` was taken at `capture_us`."""

@@ -46,6 +46,7 @@ class FootageSource:
         self._speed = speed
         self._any_codec = any_codec
         self._info: StreamInfo | None = None
+        self.pace_s = 0.0
         self._stopped = threading.Event()
 
     def open(self) -> Opened:

@@ -79,6 +79,8 @@ class RtspSource:
         self._frame = TICKS // 25
         self._sets = b""
         self._captures: CaptureClock | None = None
+        self.pace_s = 0.0
+        self._late_us = 0
         self._stopped = threading.Event()
         self._lock = threading.Lock()  # held while libav is at work on the connection
 
@@ -238,6 +240,8 @@ class RtspSource:
                     return
                 packet = self._next(self._reader)
             yield packet, wall_us()
+            if self.pace_s and self._transport == "tcp" and self._late_us * TICKS < self._frame * 1_000_000:
+                self._stopped.wait(self.pace_s)
 
     def _run(self, captures: CaptureClock) -> Iterator[Packet]:
         unwrap = self._unwrap.feed
@@ -253,7 +257,7 @@ class RtspSource:
                 dts = last_dts + 1
                 pts = max(pts, dts)
             last_dts = dts
-            captures.arrived(pts, wall_us)
+            self._late_us = captures.arrived(pts, wall_us)
             # The first picture after a report may still carry its neighbour's time: take a later one.
             if pts >= next_report and packet.has_sidedata("prft") and not packet.has_sidedata("rtcp_sr"):
                 report = bytes(packet.get_sidedata("prft"))

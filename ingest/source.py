@@ -28,6 +28,10 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 class Source(Protocol):
     """One connection to a camera, or one run of stored footage."""
 
+    pace_s: float
+    """A live source may let packets gather for so long before it reads on. Set it while nobody waits for
+    them: reading in bursts costs a third of reading one by one (`docs/design.md`, Lazy decoding)."""
+
     def open(self) -> Opened:
         """Connect and read the stream's parameters.
 

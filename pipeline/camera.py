@@ -2,11 +2,12 @@
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Literal
 
 from events.clock import Clock, thread_cpu_ns
-from events.errors import LinliError, SourceError, StorageError
+from events.errors import ConfigError, LinliError, SourceError, StorageError
 from events.events import Health, camera_source
 from events.media import TICKS, Anchor, Discontinuity
 from ingest.backoff import Backoff, failure_of
@@ -18,6 +19,15 @@ from storage.journal import Journal
 from storage.segments import SegmentWriter
 
 log = logging.getLogger(__name__)
+
+CALM_S = 0.25
+"""How long packets of a stream that is asleep, or only recorded, may gather before they are read."""
+
+WRITTEN_S = 3.0
+"""Media time that has to be recorded without trouble before the disk is called mended: several fragments."""
+
+RETRY_S = 60.0
+"""Where the analysis of an epoch failed, recording goes on; after so long a new epoch is begun for it."""
 
 HealthState = Literal["raised", "cleared", "note"]
 MakeWriter = Callable[[int, Opened], SegmentWriter]
@@ -48,7 +58,9 @@ class Reader:
         self._source: Source | None = None
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"read-{camera}-{stream}", daemon=True)
-        self._trouble = ""
+        self._troubles: dict[str, str] = {}
+        """What is wrong at present -> what was last said of it."""
+        self._recorded_from: int | None = None
         self._lost_us: int | None = None
         self._writer: SegmentWriter | None = None
         self._done = (0.0, 0, 0)
@@ -104,6 +116,12 @@ class Reader:
             except LinliError as e:
                 self._lost(e)
                 backoff = backoff.failed(failure_of(e), self._clock.monotonic() - started)
+            except Exception as e:  # noqa: BLE001 - a fault of ours at one camera must not stop the others
+                # Without the message: libav's may carry the address with its password.
+                where = "".join(traceback.format_tb(e.__traceback__))
+                log.error("%s/%s: %s\n%s", self.camera, self.stream, type(e).__name__, where)
+                self._lost(LinliError(f"reading failed ({type(e).__name__}); the log says where, report it"))
+                backoff = backoff.failed("lost", self._clock.monotonic() - started)
             self._stop.wait(backoff.delay_s)
 
     def _once(self) -> None:
@@ -121,6 +139,7 @@ class Reader:
     def _epoch(self, source: Source, opened: Opened) -> None:
         epoch = self._journal.open_epoch(self.camera, self.stream, opened.info, opened.anchor)
         writer = self._writer = self._make_writer(epoch, opened)
+        self._recorded_from = None
         lane = self.lane
         if lane is not None:
             lane.put(Begin(epoch, opened.info, opened.anchor))
@@ -136,14 +155,19 @@ class Reader:
                 segment = writer.write(packet)
                 self.packets += 1
                 self._last_pts = max(self._last_pts, packet.pts)
+                if segment and self._troubles:
+                    self._recorded(packet.pts)
                 if lane is not None and writer.row is not None and segment:
                     lane.put(Arrived(packet, writer.row))
                     if packet.keyframe or lane.loop.state is State.AWAKE:
                         self._notify()
+                    if lane.failed_at is not None and packet.pts - lane.failed_at > RETRY_S * TICKS:
+                        break  # a new epoch is tried
                 self.meter.stop("record")
+                source.pace_s = 0.0 if lane is not None and lane.loop.state is State.AWAKE else CALM_S
                 if self._stop.is_set():
                     break
-        except (Discontinuity, SourceError, StorageError) as e:
+        except (Discontinuity, LinliError) as e:
             reason = str(e)
             raise
         finally:
@@ -172,11 +196,14 @@ class Reader:
 
     def _lost(self, error: LinliError) -> None:
         text = str(error)
-        if text != self._trouble:  # said once, not at each attempt
-            what = "disk" if isinstance(error, StorageError) else "connection"
+        what = "connection" if isinstance(error, SourceError | ConfigError) else "reading"
+        said = text
+        if isinstance(error, StorageError):
+            what, said = "disk", type(error).__name__  # its text names another file at each attempt
+        if said != self._troubles.get(what):  # said once, not at each attempt
             self._health(what, "raised", text)
             log.warning("%s/%s: %s", self.camera, self.stream, text)
-        self._trouble = text
+        self._troubles[what] = said
 
     def _found(self) -> None:
         self.connected = True
@@ -184,10 +211,19 @@ class Reader:
             gap_s = (self._clock.wall_us() - self._lost_us) / 1e6
             self._health("gap", "note", f"no video for {gap_s:.1f} s", {"seconds": round(gap_s, 3)})
             self._lost_us = None
-        if self._trouble:
-            self._health("connection", "cleared", "the camera delivers again")
-            self._health("disk", "cleared", "footage is written again")
-            self._trouble = ""
+        self._mended("connection", "the camera delivers again")
+
+    def _recorded(self, pts: int) -> None:
+        """A packet went to disk: when enough of them did, all is well."""
+        if self._recorded_from is None:
+            self._recorded_from = pts
+        if pts - self._recorded_from > WRITTEN_S * TICKS:
+            self._mended("disk", "footage is written again")
+            self._mended("reading", "the stream is read again")
+
+    def _mended(self, what: str, text: str) -> None:
+        if self._troubles.pop(what, None) is not None:
+            self._health(what, "cleared", text)
 
     def _health(
         self, what: str, state: HealthState, message: str, detail: dict[str, float | str] | None = None
@@ -195,4 +231,7 @@ class Reader:
         data = Health(
             what=what, state=state, message=message, detail={"stream": self.stream, **(detail or {})}
         )
-        self._journal.note(self._address, data, self._clock.wall_us())
+        try:
+            self._journal.note(self._address, data, self._clock.wall_us())
+        except StorageError as e:
+            log.error("%s/%s: %s (not journaled: %s)", self.camera, self.stream, message, e)
