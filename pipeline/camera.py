@@ -20,9 +20,6 @@ from storage.segments import SegmentWriter
 
 log = logging.getLogger(__name__)
 
-CALM_S = 0.25
-"""How long packets of a stream that is asleep, or only recorded, may gather before they are read."""
-
 WRITTEN_S = 3.0
 """Media time that has to be recorded without trouble before the disk is called mended: several fragments."""
 
@@ -164,7 +161,6 @@ class Reader:
                     if lane.failed_at is not None and packet.pts - lane.failed_at > RETRY_S * TICKS:
                         break  # a new epoch is tried
                 self.meter.stop("record")
-                source.pace_s = 0.0 if lane is not None and lane.loop.state is State.AWAKE else CALM_S
                 if self._stop.is_set():
                     break
         except (Discontinuity, LinliError) as e:

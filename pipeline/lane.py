@@ -2,9 +2,11 @@
 out. Live, resume and replay all drive the loop through here."""
 
 import logging
+import traceback
 from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from detectors.detections import Detections
@@ -68,6 +70,9 @@ class Sink(Protocol):
     def ended(self, loop: CameraLoop, pts: int, reason: str) -> None:
         """All events of the epoch have been given."""
 
+    def gave_up(self, loop: CameraLoop, pts: int, reason: str) -> None:
+        """The epoch's analysis failed at `pts`; it is not tried again."""
+
 
 class Lane:
     """A queue with a loop at its end. `put` from the reader's thread; all else from the analysis thread."""
@@ -87,6 +92,8 @@ class Lane:
         self._newest = 0
         self._decoded_at = 0.0
         self.queued_bytes = 0
+        self.failed_at: int | None = None
+        """Media time at which the epoch's analysis was given up; it begins anew with the next one."""
         self.wakes_us: deque[int] = deque(maxlen=4096)
         """Microseconds from capture to decoding of the latest looks."""
 
@@ -97,6 +104,8 @@ class Lane:
         if isinstance(item, Arrived):
             self._newest = item.packet.pts
             self.queued_bytes += item.packet.size
+        elif isinstance(item, Begin):
+            self._newest = 0
         self._items.append(item)
 
     def tell(self, note: Note) -> None:
@@ -140,13 +149,28 @@ class Lane:
         """Whether the look that `advance` gave may have its inference."""
         return self._look is not None and self.policy.look(self._look.pts, self.behind_s)
 
+    def fail(self, error: Exception) -> None:
+        """Give the epoch up: a fault of ours at one camera must not stop the others."""
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{type(error).__name__} in {where.name}, line {where.lineno} of {Path(where.filename).name}"
+        log.error("%s: the analysis failed", self.camera, exc_info=error)
+        self._run = self._look = self._after = None
+        self.failed_at = self._pts
+        text = f"the analysis failed ({place}) and is tried again in a minute; recording goes on; report it"
+        self.sink.gave_up(self.loop, self._pts, text)
+        self.tell(Note("analysis", "raised", text))
+
     def _start(self, item: Item) -> None:
+        if self.failed_at is not None:
+            self._passed_over(item)
+            if not isinstance(item, Begin):
+                return
         match item:
             case Arrived(packet=packet, segment=segment):
                 self.queued_bytes -= packet.size
                 self._arrived(packet, segment, item)
             case Begin(epoch=epoch, info=info, anchor=anchor):
-                self._segment, self._pts, self._newest = None, 0, 0
+                self._segment, self._pts = None, 0
                 self.loop.begin(epoch, info, anchor)
                 self._say()
             case Anchor():
@@ -154,6 +178,14 @@ class Lane:
             case End():
                 self._after = item
                 self._run = self.loop.end(self._pts)
+
+    def _passed_over(self, item: Item) -> None:
+        """What comes after a failure."""
+        if isinstance(item, Arrived):
+            self.queued_bytes -= item.packet.size
+        elif isinstance(item, Begin):
+            self.failed_at = None
+            self.tell(Note("analysis", "cleared", "the stream is analysed again"))
 
     def _arrived(self, packet: Packet, segment: SegmentRow, item: Arrived) -> None:
         boundary = self._segment is None or segment.id != self._segment.id

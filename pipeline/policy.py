@@ -57,6 +57,8 @@ class Live:
             self._skipping = not (packet.keyframe and behind_s < self._limits.refuse_s)
         else:
             self._skipping = behind_s > self._limits.skip_s
+        # A camera that fell asleep after a refused look asks for no other: this tells that all is well.
+        self.refusing = self.refusing and behind_s > self._limits.resume_s
         return self._skipping
 
     def look(self, pts: int, behind_s: float) -> bool:

@@ -64,6 +64,9 @@ class Collector(Sink):
     def ended(self, loop: CameraLoop, pts: int, reason: str) -> None:
         pass
 
+    def gave_up(self, loop: CameraLoop, pts: int, reason: str) -> None:
+        pass
+
 
 MakeLane = Callable[[Sink, Policy], Lane]
 

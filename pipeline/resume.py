@@ -60,7 +60,17 @@ def resume(
         lane = make_lane(sink, AsSeen(traced(footage, run.segments)))
         last = drive(lane, detector, footage, run, end="killed")
         return (last - run.first_pts) // 90_000
-    except LinliError as e:
-        log.error("%s/%s: epoch %d is not resumed: %s", epoch.camera, epoch.stream, epoch.epoch, e)
+    except Exception as e:  # or the same footage would stop every start anew
+        if getattr(e, "retriable", False):
+            raise  # no room: the start is tried again when there is some, and nothing is given up
+        known = isinstance(e, LinliError)
+        log.error(
+            "%s/%s: epoch %d is not resumed: %r",
+            epoch.camera,
+            epoch.stream,
+            epoch.epoch,
+            e,
+            exc_info=not known,
+        )
         journal.end_epoch(epoch.camera, epoch.stream, epoch.epoch, 0, f"not resumed: {e}")
         return 0

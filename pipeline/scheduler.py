@@ -9,6 +9,7 @@ import msgspec
 
 from detectors.detections import Detector
 from events.clock import Clock
+from events.errors import ModelError, StorageError
 from pipeline.lane import Lane
 from pipeline.meter import Meter
 from pipeline.policy import Live
@@ -100,18 +101,26 @@ class Scheduler:
             if not lane.busy:
                 continue
             worked = True
-            look = lane.advance()
-            if look is None:
-                continue
-            if lane.granted():
-                self.meter.start()
-                detections = self._detector.detect(look.frame, look.crops)
-                self.meter.stop("infer")
-                lane.answer(detections)
-            else:
-                lane.answer(None)
+            try:
+                self._serve(lane)
+            except (StorageError, ModelError):
+                raise  # of all cameras: the process is started again, and resumes
+            except Exception as e:  # noqa: BLE001 - one camera's
+                lane.fail(e)
         self._bound()
         return worked
+
+    def _serve(self, lane: Lane) -> None:
+        look = lane.advance()
+        if look is None:
+            return
+        if not lane.granted():
+            lane.answer(None)
+            return
+        self.meter.start()
+        detections = self._detector.detect(look.frame, look.crops)
+        self.meter.stop("infer")
+        lane.answer(detections)
 
     def _bound(self) -> None:
         if sum(lane.queued_bytes for lane in self._lanes) <= self._settings.queued_limit:

@@ -1,5 +1,6 @@
 """Where the live loop speaks to: the trace beside the segment, then the journal."""
 
+import logging
 import os
 import zlib
 from collections.abc import Sequence
@@ -9,11 +10,17 @@ from typing import Any
 import msgspec
 
 from events.clock import Clock
+from events.errors import StorageError
 from events.events import Event, Health, camera_source
 from pipeline.loop import CameraLoop, Note
 from storage import trace
 from storage.journal import Journal
 from storage.rows import SegmentRow
+
+log = logging.getLogger(__name__)
+
+WAITING = 20_000
+"""Lines of a trace that may wait for a disk that is full."""
 
 RESUMED = ".resumed"
 """Ending of a trace that is being written anew; it replaces the old one when it is complete."""
@@ -71,10 +78,10 @@ class JournalSink:
             # Pictures that were still in the decoder at a border belong to the segment before it.
             early = [line for line in lines if line_pts(line) < self._first_pts]
             if early:
-                self._before.writer.append(*early)
+                self._before.append(*early)
             lines = [line for line in lines if line_pts(line) >= self._first_pts]
         if lines and self._open is not None:
-            self._open.writer.append(*lines)
+            self._open.append(*lines)
 
     def notes(self, notes: Sequence[Note], capture_us: int) -> None:
         if self._resume_pts is not None:
@@ -103,7 +110,7 @@ class JournalSink:
             height=segment.height,
             anchors=loop.anchors,
         )
-        self._open.writer.append(*(kept or [opened]))
+        self._open.append(*(kept or [opened]))
 
     def snapshot(self, segment: SegmentRow, loop: CameraLoop, pts: int) -> None:
         blob = pack(loop.snapshot())
@@ -117,6 +124,10 @@ class JournalSink:
         self._journal.end_epoch(self._camera, self._stream, loop.epoch, pts, reason)
         self.close()
 
+    def gave_up(self, loop: CameraLoop, pts: int, reason: str) -> None:
+        self._journal.end_epoch(self._camera, self._stream, loop.epoch, pts, reason)
+        self.close()
+
     def close(self) -> None:
         """Close the traces."""
         self._before = self._finish(self._before)
@@ -125,7 +136,7 @@ class JournalSink:
     @staticmethod
     def _finish(open_: "_Trace | None") -> None:
         if open_ is not None:
-            open_.writer.close()
+            open_.close()
             if open_.written != open_.final:
                 os.replace(open_.written, open_.final)
 
@@ -137,7 +148,28 @@ class _Trace:
         self.final, self.written = final, written
         if written != final:
             written.unlink(missing_ok=True)
-        self.writer = trace.TraceWriter(written)
+        self._writer = trace.TraceWriter(written)
+        self._waiting: list[trace.Line] = []
+
+    def append(self, *lines: trace.Line) -> None:
+        """Write the lines. While the disk refuses they wait: a full disk does not end the analysis."""
+        self._waiting += lines
+        try:
+            self._writer.append(*self._waiting)
+        except StorageError as e:
+            if len(self._waiting) > WAITING:
+                raise
+            if len(self._waiting) == len(lines):
+                log.error("%s", e)
+            return
+        self._waiting.clear()
+
+    def close(self) -> None:
+        if self._waiting:
+            self.append()
+        if self._waiting:
+            log.error("%d lines are missing in the trace %s", len(self._waiting), self.written)
+        self._writer.close()
 
 
 def line_pts(line: trace.Line) -> int:

@@ -137,8 +137,11 @@ class Worker:
     def write(self, path: Path) -> None:
         """Replace the status file."""
         part = path.with_suffix(".part")
-        part.write_bytes(msgspec.json.encode(self.status()))
-        part.replace(path)
+        try:
+            part.write_bytes(msgspec.json.encode(self.status()))
+            part.replace(path)
+        except OSError as e:
+            log.warning("the status file %s cannot be written: %s", path, e.strerror)
 
     def status(self) -> WorkerStatus:
         """How it goes now."""

@@ -142,7 +142,7 @@ class TraceWriter:
         except OSError as error:
             raise StorageError(f"trace {self._path} cannot be written: {error.strerror}") from error
         if written != len(data):
-            _cut_torn_line(self._fd)
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)  # all or nothing
             raise StorageError(f"trace {self._path} cannot be written: no room; free some space")
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from events.media import TICKS, Anchor
 from events.rules import Intrusion, Line, Rule
 from ingest.packets import Packet, StreamInfo
 from pipeline.lane import Arrived, Begin, End, Lane
-from pipeline.loop import CameraLoop, LoopSettings, Mode, Note, State
+from pipeline.loop import CameraLoop, LoopSettings, Mode, Note
 from pipeline.meter import Meter
 from pipeline.policy import Policy
 from pipeline.sink import pack, unpack
@@ -112,7 +112,8 @@ class Kept:
         self.snapshots: dict[str, tuple[bytes, int, int, int]] = {}
         """Segment -> the snapshot, its media time, and how many events and lines there were before it."""
         self.last: dict[str, Any] | None = None
-        self.states: list[State] = []
+        self.ends: list[tuple[int, str]] = []
+        """Epochs that ended, and why."""
 
     def events(self, events: Sequence[Event], decoded_at: float) -> None:
         self.got += events
@@ -131,6 +132,10 @@ class Kept:
 
     def ended(self, loop: CameraLoop, pts: int, reason: str) -> None:
         self.last = json.loads(json.dumps(loop.snapshot()))
+        self.ends.append((loop.epoch, reason))
+
+    def gave_up(self, loop: CameraLoop, pts: int, reason: str) -> None:
+        self.ends.append((loop.epoch, "gave up"))
 
 
 def make_lane(
