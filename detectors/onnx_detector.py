@@ -1,6 +1,6 @@
 """The detector that runs ONNX models: picture -> tensor -> inference -> boxes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,8 @@ class OnnxDetector:
         self._letterbox = Letterbox(known.input)
         self._decode = DECODERS[known.decoder]
         self._image, self._target = _check_inputs(known, runtime)
+        self.mark: Callable[[str], None] = _nobody
+        """Called with `convert` or `infer` when such a stage of `detect` is over, to measure where time goes."""
 
     @property
     def digest(self) -> str:
@@ -115,7 +117,14 @@ class OnnxDetector:
 
     def _look(self, frame: av.VideoFrame, crop: Crop | None) -> Detections:
         tensor, place = self._letterbox.fill(frame, crop)
-        return self.decode(self.infer(tensor, place), place)
+        self.mark("convert")
+        outputs = self.infer(tensor, place)
+        self.mark("infer")
+        return self.decode(outputs, place)
+
+
+def _nobody(_: str) -> None:
+    pass
 
 
 def _asked_for(known: Manifest, labels: Sequence[str] | None) -> NDArray[np.bool_]:

@@ -95,11 +95,11 @@ def measure(
     progress("bare")
     first = _bare(rig, seconds / 2, bare)
     progress("ours")
-    ours_ms, stages, looks = _ours(rig, seconds, loop)
+    ours_ms, stages, looks, size = _ours(rig, seconds, loop)
     progress("bare")
     decode_ms = (first + _bare(rig, seconds / 2, bare)) / 2
     progress("inference")
-    one = infer_ms(rig.detector)
+    one = infer_ms(rig.detector, size)
     infer = one * looks
     total = decode_ms + infer
     own = max(ours_ms - stages.get("decode", 0.0) - stages.get("infer", 0.0), 0.0)
@@ -121,9 +121,12 @@ def measure(
     )
 
 
-def infer_ms(detector: OnnxDetector, rounds: int = 20) -> float:
-    """CPU of one bare inference in milliseconds: the session alone, on a tensor that is ready."""
-    tensor, place = Letterbox(detector.manifest.input).fill(av.VideoFrame(640, 360, "yuv420p"))
+def infer_ms(detector: OnnxDetector, size: tuple[int, int], rounds: int = 30) -> float:
+    """CPU of one bare inference in milliseconds: the session alone, again and again on a tensor that is ready.
+
+    `size`: width and height of the picture, on which the tensor's depends.
+    """
+    tensor, place = Letterbox(detector.manifest.input).fill(av.VideoFrame(*size, "yuv420p"))
     for _ in range(3):
         detector.infer(tensor, place)
     before = process_cpu_ns()
@@ -132,10 +135,13 @@ def infer_ms(detector: OnnxDetector, rounds: int = 20) -> float:
     return (process_cpu_ns() - before) / rounds / 1e6
 
 
-def _ours(rig: Rig, seconds: float, settings: LoopSettings) -> tuple[float, dict[str, float], float]:
-    """CPU-ms per stream-second, the same by stage, and looks per stream-second."""
+def _ours(
+    rig: Rig, seconds: float, settings: LoopSettings
+) -> tuple[float, dict[str, float], float, tuple[int, int]]:
+    """CPU-ms per stream-second, the same by stage, looks per stream-second, and the pictures' size."""
     journal = Journal(rig.folder / "journal.db", rig.clock)
     meter = Meter(thread_cpu_ns)
+    rig.detector.mark = meter.stop
     readers: list[Reader] = []
     lanes: list[Lane] = []
     for i, make_source in enumerate(rig.sources):
@@ -176,7 +182,8 @@ def _ours(rig: Rig, seconds: float, settings: LoopSettings) -> tuple[float, dict
     stages = {name: (after[3][name] - before[3].get(name, 0)) / 1e6 / stream_s for name in after[3]}
     ours = (after[0] - before[0]) / 1e6 / stream_s
     stages["rest"] = max(ours - sum(stages.values()), 0.0)
-    return ours, stages, (after[2] - before[2]) / stream_s
+    info = lanes[0].loop.info
+    return ours, stages, (after[2] - before[2]) / stream_s, (info.width, info.height)
 
 
 def _reader(rig: Rig, camera: str, make_source: Callable[[], Source], journal: Journal) -> Reader:

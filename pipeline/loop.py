@@ -141,6 +141,7 @@ class CameraLoop:
         self._mode: Mode = settings.mode
         self._forced = ""
         self._newest_track = 0
+        self._due = 0
 
     def remember(self, state: dict[str, Any]) -> None:
         """Take over from an earlier snapshot what the rules know beyond one epoch."""
@@ -231,6 +232,10 @@ class CameraLoop:
     def blind_s(self) -> float:
         """Longest time for which something may happen unseen: about a GOP while lazy, else between looks."""
         return self._settings.gop_limit_s if self.mode == "lazy" else 1 / self._settings.fps
+
+    def due(self, pts: int) -> bool:
+        """Whether a picture at `pts` would be looked at."""
+        return self.state is State.AWAKE and pts >= self._due
 
     def capture_us(self, pts: int) -> int:
         """Capture time at media time `pts`."""

@@ -119,7 +119,7 @@ class Scheduler:
             return
         self.meter.start()
         detections = self._detector.detect(look.frame, look.crops)
-        self.meter.stop("infer")
+        self.meter.stop("convert")  # boxes out of the outputs; the detector marks what came before
         lane.answer(detections)
 
     def _bound(self) -> None:
