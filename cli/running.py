@@ -15,7 +15,7 @@ from cli import settings as site_settings
 from cli import wiring
 from cli.settings import Settings
 from events.clock import SystemClock
-from events.errors import ConfigError
+from events.errors import ConfigError, LinliError
 from pipeline.supervisor import Child, Supervisor, ends_with_parent
 
 SITE = click.argument("site", type=click.Path(path_type=Path, dir_okay=False))
@@ -44,7 +44,8 @@ def supervise(
     """Run the site until SIGTERM, SIGINT or `for_s`; drain; answer what was done."""
     clock = SystemClock()
     paths = wiring.Paths(loaded.data).make()
-    with wiring.alone(paths):
+    with wiring.alone(paths, clock):
+        wiring.check(loaded, clock)
         for old in paths.run.glob("worker-*.json"):
             old.unlink()
         before = wiring.totals(loaded, clock)
@@ -89,8 +90,10 @@ def worker(site: Path, shard: str) -> None:
     stop = threading.Event()
     _as_child(stop)
     loaded = site_settings.load(site)
-    built = wiring.worker(loaded, int(number), int(of), SystemClock())
-    built.run(stop, wiring.Paths(loaded.data).run / f"worker-{number}.json")
+    paths = wiring.Paths(loaded.data).make()
+    with wiring.among_workers(paths):
+        built = wiring.worker(loaded, int(number), int(of), SystemClock())
+        built.run(stop, paths.run / f"worker-{number}.json")
 
 
 @click.command(hidden=True)
@@ -102,9 +105,13 @@ def services(site: Path) -> None:
     built = wiring.services(site_settings.load(site), SystemClock())
     for service in built:
         service.start()
-    stop.wait()
+    failed = False
+    while not stop.wait(1.0) and not failed:
+        failed = not all(service.alive for service in built)
     for service in built:
         service.stop()
+    if failed:
+        raise LinliError("a service ended unasked; the log says why")
 
 
 @click.command(hidden=True)

@@ -3,11 +3,13 @@
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import IO, Literal, Protocol
 
+import cv2
 import msgspec
 
 from cli.settings import Camera, Settings
@@ -20,7 +22,7 @@ from detectors.onnx_detector import OnnxDetector
 from detectors.tracking import ByteTracker
 from events.clock import Clock, thread_cpu_ns
 from events.engine import Engine
-from events.errors import ConfigError
+from events.errors import ConfigError, StorageError
 from events.events import Health
 from ingest import credentials
 from ingest.credentials import Credentials
@@ -45,6 +47,11 @@ from storage.objects import FolderObjects
 from storage.recovery import recover
 from storage.segments import SegmentWriter
 from storage.store import SqliteStore
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 60.0
+"""How long the workers of an earlier run are waited for."""
 
 
 class Paths:
@@ -149,12 +156,14 @@ def lane_maker(
 
 def worker(settings: Settings, shard: int, shards: int, clock: Clock) -> Worker:
     """Worker number `shard` of `shards`: recover what a kill left, resume it, and be ready to run."""
+    cv2.setNumThreads(1)  # the gate's small pictures are not worth OpenCV's threads
     paths = Paths(settings.data).make()
     journal = Journal(paths.journal, clock)
     model = detector(settings)
     cameras = settings.file.camera[shard::shards]
     recover(paths.footage, journal, [camera.id for camera in cameras])
     meter = Meter(thread_cpu_ns)
+    model.mark = meter.stop
     readers: list[Reader] = []
     lanes: list[Lane] = []
     for camera in cameras:
@@ -256,6 +265,10 @@ class Service(Protocol):
     def stop(self) -> None:
         """Finish what is at hand and end."""
 
+    @property
+    def alive(self) -> bool:
+        """Its thread runs. One that ended unasked has failed."""
+
 
 def box_source(site: str) -> str:
     """CloudEvents source of this box."""
@@ -333,31 +346,80 @@ def console(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Con
 
 
 @contextlib.contextmanager
-def alone(paths: Paths) -> Iterator[None]:
+def alone(paths: Paths, clock: Clock) -> Iterator[None]:
     """Hold the data folder: two runs on one folder would record every camera twice.
+
+    Workers of a run that was killed may still be draining: they are waited for.
 
     Raises:
         ConfigError: another run holds it.
     """
-    with open(paths.run / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+    with open(paths.run / "lock", "w") as lock, open(paths.run / "workers", "w") as workers:
+        if not _locked(lock, fcntl.LOCK_EX):
             raise ConfigError(
                 f"another `linli run` uses {paths.data}; stop it, or set LINLI_DATA to another folder"
-            ) from None
+            )
+        until = clock.monotonic() + DRAIN_S
+        while not _locked(workers, fcntl.LOCK_EX):
+            if clock.monotonic() > until:
+                raise ConfigError(f"workers of an earlier run still use {paths.data}; end them by hand")
+            clock.sleep(0.2)
+        fcntl.flock(workers, fcntl.LOCK_UN)
         yield
+
+
+@contextlib.contextmanager
+def among_workers(paths: Paths) -> Iterator[None]:
+    """Held by each worker while it runs, so that the next run does not begin before it ended."""
+    with open(paths.run / "workers", "w") as workers:
+        fcntl.flock(workers, fcntl.LOCK_SH)
+        yield
+
+
+def _locked(file: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def check(settings: Settings, clock: Clock) -> None:
+    """What no restart would mend is said before anything starts.
+
+    Raises:
+        ConfigError: the data folder is another site's.
+        ModelError: the model is missing or does not fit.
+    """
+    detector(settings)
+    journal = open_journal(settings, clock)
+    try:
+        for camera in settings.file.camera:
+            kept = journal.snapshot(camera.id, camera.analysed)
+            site = unpack(kept.blob)["engine"]["site"] if kept is not None else settings.file.site.id
+            if site != settings.file.site.id:
+                raise ConfigError(
+                    f"{settings.data} holds what site {site!r} recorded, and site.id is "
+                    f"{settings.file.site.id!r}; give the old id, or another folder in site.data"
+                )
+    finally:
+        journal.close()
 
 
 def tell_fallen(settings: Settings, clock: Clock) -> Callable[[str, int], None]:
     """What the supervisor does when a process ended unasked: a health event of the box."""
 
     def tell(name: str, code: int) -> None:
-        journal = open_journal(settings, clock)
         text = f"{name} ended with code {code} and is started again; its log says why"
         note = Health(what="worker", state="note", message=text, detail={"name": name, "code": code})
-        journal.note(box_source(settings.file.site.id), note, clock.wall_us())
-        journal.close()
+        try:
+            journal = open_journal(settings, clock)
+            try:
+                journal.note(box_source(settings.file.site.id), note, clock.wall_us())
+            finally:
+                journal.close()
+        except (StorageError, OSError) as e:  # what it tells must not end those who still run
+            log.error("%s (not journaled: %s)", text, e)
 
     return tell
 

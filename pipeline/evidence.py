@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from events.bus import Bus
+from events.bus import Bus, Subscription
 from events.clock import Clock
-from events.errors import LinliError
+from events.errors import LinliError, StorageError
 from events.events import AlertRaised, Event
 from storage.clips import cut_pixelated
 from storage.journal import Journal
@@ -84,25 +84,36 @@ class Evidence:
         self._stop.set()
         self._thread.join(45.0)
 
+    @property
+    def alive(self) -> bool:
+        """The thread runs."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         subscription = self._bus.subscribe(GROUP, ("alert",))
         try:
             while True:
                 stopping = self._stop.is_set()
-                for record in subscription.poll(0.0 if stopping else 0.5):
-                    self._read_to = record.offset
-                    if isinstance(record.event.data, AlertRaised):
-                        camera = record.event.key
-                        now = self._clock.monotonic()
-                        self._jobs.append(_Job(record.offset, record.event, camera, now))
-                self.work(hurry=stopping)
-                done = min((job.offset - 1 for job in self._jobs), default=self._read_to)
-                if done > 0:
-                    subscription.commit(done)
+                try:
+                    self._round(subscription, stopping)
+                except StorageError as e:
+                    log.error("evidence has to wait: %s", e)
+                    self._stop.wait(2.0)
                 if stopping:
                     return
         finally:
             subscription.close()
+
+    def _round(self, subscription: Subscription, stopping: bool) -> None:
+        for record in subscription.poll(0.0 if stopping else 0.5):
+            self._read_to = record.offset
+            if isinstance(record.event.data, AlertRaised):
+                now = self._clock.monotonic()
+                self._jobs.append(_Job(record.offset, record.event, record.event.key, now))
+        self.work(hurry=stopping)
+        done = min((job.offset - 1 for job in self._jobs), default=self._read_to)
+        if done > 0:
+            subscription.commit(done)
 
     def work(self, hurry: bool = False) -> None:
         """Do what can be done now. `hurry`: take what is there."""

@@ -47,11 +47,16 @@ class Housekeeper:
         self._stop.set()
         self._thread.join(30.0)
 
+    @property
+    def alive(self) -> bool:
+        """The thread runs."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         while not self._stop.wait(EVERY_S):
             try:
                 self.sweep()
-            except StorageError as e:
+            except (StorageError, OSError) as e:
                 log.error("housekeeping: %s", e)
 
     def sweep(self) -> int:

@@ -33,13 +33,21 @@ class Projector:
         self._stop.set()
         self._thread.join(30.0)
 
+    @property
+    def alive(self) -> bool:
+        """The thread runs."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         subscription = self._bus.subscribe(GROUP)
-        subscription.seek(self._store.offset(self._log_id))
+        lost = True  # where we stood: the store alone knows
         try:
             while True:
                 stopping = self._stop.is_set()
                 try:
+                    if lost:
+                        subscription.seek(self._store.offset(self._log_id))
+                    lost = False
                     got = catch_up(
                         subscription, self._store, self._log_id, timeout_s=0.0 if stopping else 0.5
                     )
@@ -47,7 +55,7 @@ class Projector:
                     log.error("the store cannot be written, trying again: %s", e)
                     if stopping:
                         return
-                    subscription.seek(self._store.offset(self._log_id))
+                    lost = True
                     self._stop.wait(2.0)
                     continue
                 if stopping and not got:
