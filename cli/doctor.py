@@ -1,5 +1,6 @@
 """`linli doctor`: is everything that the site file names there and sound, and if not, what to do about it."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -21,7 +22,7 @@ from console.access import check_bind, read_policy
 from detectors import models
 from events.clock import Clock, SystemClock
 from events.errors import LinliError
-from events.media import seconds
+from events.media import Discontinuity, seconds
 from ingest.decode import LazyDecoder
 from ingest.packets import Packet
 
@@ -56,8 +57,11 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
 def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from look()
-    except (LinliError, OSError) as e:
+    except (LinliError, Discontinuity) as e:
         yield Finding(what=what, state="fail", text=str(e))
+    except OSError as e:
+        text = f"{e.filename or 'the data folder'}: {e.strerror}; mend its rights or its mount, or free space"
+        yield Finding(what=what, state="fail", text=text)
 
 
 def _console(settings: Settings) -> Iterator[Finding]:
@@ -113,14 +117,21 @@ def _journal(settings: Settings, clock: Clock) -> Iterator[Finding]:
     journal.close()
     for path in (paths.journal, paths.store):
         if path.exists():
-            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-                said = connection.execute("PRAGMA quick_check").fetchone()[0]
+            said = _quick_check(path)
             if said != "ok":
                 yield Finding(
                     what=path.name, state="fail", text=f"{path} is damaged ({said}); restore a copy"
                 )
-    text = f"sound; {len(rows)} segments of footage, {size / 1e9:.2f} GB"
+    text = f"{len(rows)} segments of footage, {size / 1e9:.2f} GB"
     yield Finding(what="journal", state="ok", text=text)
+
+
+def _quick_check(path: Path) -> str:
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return str(connection.execute("PRAGMA quick_check").fetchone()[0])
+    except sqlite3.Error as e:
+        return str(e)
 
 
 def _model(settings: Settings, clock: Clock) -> Iterator[Finding]:
@@ -138,7 +149,7 @@ def _model(settings: Settings, clock: Clock) -> Iterator[Finding]:
     yield Finding(
         what="model",
         state="ok",
-        text=f"{model.manifest.name} ({model.manifest.licence}), checksum right, {speed.total_ms:.1f} ms each",
+        text=f"{model.manifest.name} ({model.manifest.licence}), its checksum fits, {speed.total_ms:.1f} ms",
         figures={"ms": round(speed.total_ms, 2), "threads": settings.threads},
     )
 

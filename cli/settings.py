@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -111,6 +112,15 @@ class Camera(Section, frozen=True, kw_only=True):
                     f"camera {self.id}: {key} carries a password; move it out of this file "
                     f'and write credentials = "env:NAME" or "file:PATH"'
                 )
+            try:
+                _ = urlsplit(url).port
+            except ValueError:
+                raise ValueError(
+                    f"camera {self.id}: {key} is not rtsp://host[:port]/path with a port from 0 to 65535"
+                ) from None
+        if self.credentials and self.credentials.partition(":")[0] not in ("env", "file"):
+            # Not shown: it may be the password itself.
+            raise ValueError(f'camera {self.id}: credentials are "env:NAME" or "file:PATH", nothing else')
         names = [rule.name for rule in self.rules]
         if twice := {n for n in names if names.count(n) > 1}:
             raise ValueError(f"camera {self.id}: rule names must differ, twice: {', '.join(sorted(twice))}")
@@ -192,12 +202,7 @@ def load(path: Path) -> Settings:
 
 def _readable(text: str) -> str:
     """msgspec's `... - at `$.camera[0].kind`` with the place in front, as the file spells it."""
+    text = text.replace("Object contains unknown field", "unknown key")
+    text = text.replace("Object missing required field", "missing key")
     match = re.fullmatch(r"(?s)(.*) - at `\$?\.?(.*)`", text)
-    if match is None:
-        return text
-    what = (
-        match[1]
-        .replace("Object contains unknown field", "unknown key")
-        .replace("Object missing required field", "missing key")
-    )
-    return f"in {match[2]}: {what}"
+    return f"in {match[2]}: {match[1]}" if match else text
