@@ -111,11 +111,9 @@ class Scheduler:
         return worked
 
     def _serve(self, lane: Lane) -> None:
-        look = lane.advance()
+        while (look := lane.advance()) is not None and not lane.granted():
+            lane.answer(None)  # costs no turn, or the lane behind would fall ever further behind
         if look is None:
-            return
-        if not lane.granted():
-            lane.answer(None)
             return
         self.meter.start()
         detections = self._detector.detect(look.frame, look.crops)
