@@ -1,8 +1,8 @@
 """The reference pages, made from the code that they describe: `python -m docs.generate`.
 
 Fields, types, bounds and defaults come from the msgspec structs, the texts from the docstrings beside them,
-the commands from click and the API from its handlers' docstrings. `--check` writes nothing and fails if a page
-is not what the code says; `tests/test_docs.py` does the same.
+the commands from click and the API from its handlers' docstrings. `--check` writes nothing and fails if a
+page is not what the code says; `tests/test_docs.py` does the same.
 """
 
 import argparse
@@ -210,7 +210,7 @@ def _option(option: click.Option, context: click.Context) -> str:
     return f"| {names} | {value} | {'' if default is None else default} | {option.help or ''} |"
 
 
-def _click_type(kind: click.ParamType) -> str:
+def _click_type(kind: Any) -> str:
     words = {
         "integer": "whole number",
         "float": "number",
@@ -223,7 +223,7 @@ def _click_type(kind: click.ParamType) -> str:
         low, high = kind.min, kind.max
         bounds = f"{low:g} to {high:g}" if high is not None else f"at least {low:g}"
         return f"{words.get(name, name)} ({bounds})"
-    return words.get(name, name)
+    return str(words.get(name, name))
 
 
 def http_api() -> str:
