@@ -114,14 +114,15 @@ def event_types() -> str:
         "| `linlipts` | media time within the epoch, ticks of 1/90000 s |\n"
         "| `data` | the payload |",
         "One event:",
-        "```json\n" + json.dumps(json.loads(codec.encode(_example())), indent=2, sort_keys=True) + "\n```",
+        "```json\n" + json.dumps(json.loads(codec.encode(example())), indent=2, sort_keys=True) + "\n```",
     ]
     for payload in get_args(events.AnyPayload):
         out += [f"## {_tag(payload)}", doc(payload), table(payload)]
     return _page(out)
 
 
-def _example() -> events.Event:
+def example() -> events.Event:
+    """The event that the page shows."""
     data = events.Crossing(rule="middle", direction="in", label="person", track=7, at=(0.4125, 0.5))
     return events.Event(
         id=event_id("town", "gate", 1_767_225_600_000_000, "middle", 1_767_225_642_250_000, 7, "crossing", 0),
