@@ -74,7 +74,7 @@ def rig(clip: Path, streams: int, threads: int = 1) -> Iterator[Rig]:
     clock = SystemClock()
     try:
         fetch.pull(manifest.named(onnx_detector.DEFAULT))
-        detector = onnx_detector.load(labels=["person"], threads=threads)
+        detector = onnx_detector.load(labels=["person"], threads=threads, least_score=0.2)
         server = GstServer({f"c{i}": Mount(clip) for i in range(streams)}).__enter__()
     except (LinliError, ServerMissing) as error:
         raise Missing(str(error)) from None

@@ -130,7 +130,10 @@ def _show(cost: Cost) -> None:
     click.echo(f"{cost.ours_ms:.1f} ms of CPU for one second of one stream, {cost.ratio:.2f} times the bare")
     for stage, ms in cost.stages_ms.items():
         click.echo(f"  {stage:8} {ms:8.2f} ms")
-    click.echo(f"bare: decoding {cost.bare_decode_ms:.1f} ms, inference {cost.bare_infer_ms:.1f} ms")
+    click.echo(
+        f"bare: demux {cost.bare_demux_ms:.1f} ms, decoding {cost.bare_decode_ms:.1f} ms, "
+        f"inference {cost.bare_infer_ms:.1f} ms"
+    )
     click.echo(f"such streams on this box, a fifth left free: {cost.streams_per_box}")
 
 

@@ -19,7 +19,7 @@ from console.server import ConsoleServer
 from console.site import CameraView, SiteView
 from detectors import manifest, onnx_detector
 from detectors.onnx_detector import OnnxDetector
-from detectors.tracking import ByteTracker
+from detectors.tracking import ByteTracker, Scores
 from events.clock import Clock, thread_cpu_ns
 from events.engine import Engine
 from events.errors import ConfigError, StorageError
@@ -88,7 +88,11 @@ def detector(settings: Settings) -> OnnxDetector:
     asked = {label for camera in settings.file.camera for rule in camera.rules for label in rule.labels}
     hidden = set(settings.file.privacy.pixelate) & set(known.names)  # found even where no rule asks for them
     return onnx_detector.load(
-        name, threads=settings.threads, providers=model.providers, labels=sorted(asked | hidden) or None
+        name,
+        threads=settings.threads,
+        providers=model.providers,
+        labels=sorted(asked | hidden) or None,
+        least_score=Scores().low,
     )
 
 

@@ -8,7 +8,6 @@ score before anything dearer is computed.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,10 @@ Mask = NDArray[np.bool_]
 
 STRIDES = (8, 16, 32)
 """Of the three feature maps that NanoDet and YOLOX predict on."""
+
+
+ALL: Mask = np.ones(4096, bool)
+"""A mask that leaves every class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +49,28 @@ def nanodet(outputs: Sequence[Floats], size: tuple[int, int], wanted: Mask, leas
     Li et al. 2020, eq. 3-5); the scores are sigmoids already.
     """
     _expect(len(outputs) == 6, "NanoDet has six outputs")
-    maps = []
-    for scores, sides, stride in zip(outputs[:3], outputs[3:], STRIDES, strict=True):
-        rows, best, classes = _best(scores[0], wanted, least)
-        bins = sides.shape[2] // 4
-        logits = sides[0, rows].reshape(-1, 4, bins)
-        weights: Floats = np.exp(logits - logits.max(axis=2, keepdims=True))
-        mean = weights @ np.arange(bins, dtype=np.float32) / weights.sum(axis=2)
-        centre = _grid(size, stride)[rows] + np.float32(0.5)
-        boxes = np.concatenate([centre - mean[:, :2], centre + mean[:, 2:]], axis=1) * np.float32(stride)
-        maps.append(Raw(boxes, best, classes))
-    return _joined(maps)
+    # The three maps are searched as one; few candidates survive.
+    scores = [output[0] for output in outputs[:3]]
+    _expect(
+        scores[0].shape[1] == len(wanted), f"the model has {scores[0].shape[1]} classes, not {len(wanted)}"
+    )
+    numbers = np.flatnonzero(wanted)
+    rows, best, columns = _best(np.concatenate([s[:, numbers] for s in scores]), ALL[: len(numbers)], least)
+    first, second = np.searchsorted(rows, (len(scores[0]), len(scores[0]) + len(scores[1])))
+    parts = (
+        rows[:first],
+        rows[first:second] - len(scores[0]),
+        rows[second:] - len(scores[0]) - len(scores[1]),
+    )
+    bins = outputs[3].shape[2] // 4
+    logits = np.concatenate([sides[0][part] for sides, part in zip(outputs[3:], parts, strict=True)])
+    logits = logits.reshape(-1, 4, bins)
+    weights: Floats = np.exp(logits - logits.max(axis=2, keepdims=True))
+    mean = weights @ np.arange(bins, dtype=np.float32) / weights.sum(axis=2)
+    centre = _centres(size)[rows]
+    mean *= centre[:, 2:]
+    boxes = np.concatenate([centre[:, :2] - mean[:, :2], centre[:, :2] + mean[:, 2:]], axis=1)
+    return Raw(boxes, best, numbers[columns])
 
 
 def yolox(outputs: Sequence[Floats], size: tuple[int, int], wanted: Mask, least: float) -> Raw:
@@ -171,19 +185,20 @@ def _grid(size: tuple[int, int], stride: int) -> Floats:
 
 
 @lru_cache(maxsize=64)
+def _centres(size: tuple[int, int]) -> Floats:
+    """Of all feature maps' cells: x, y in pixels of the input, and the stride [n, 3]."""
+    maps = []
+    for stride in STRIDES:
+        xy = (_grid(size, stride) + np.float32(0.5)) * np.float32(stride)
+        maps.append(np.concatenate([xy, np.full((len(xy), 1), stride, np.float32)], axis=1))
+    return np.concatenate(maps)
+
+
+@lru_cache(maxsize=64)
 def _yolox_grid(size: tuple[int, int]) -> tuple[Floats, Floats]:
     grids = [_grid(size, stride) for stride in STRIDES]
     strides = [np.full((len(g), 1), s, np.float32) for g, s in zip(grids, STRIDES, strict=True)]
     return np.concatenate(grids), np.concatenate(strides)
-
-
-def _joined(parts: Sequence[Raw]) -> Raw:
-    def join(arrays: list[NDArray[Any]]) -> NDArray[Any]:
-        return np.concatenate(arrays)
-
-    return Raw(
-        join([p.boxes for p in parts]), join([p.scores for p in parts]), join([p.classes for p in parts])
-    )
 
 
 def _expect(true: bool, otherwise: str) -> None:

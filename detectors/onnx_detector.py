@@ -79,7 +79,7 @@ class OnnxDetector:
         self._decode = DECODERS[known.decoder]
         self._image, self._target = _check_inputs(known, runtime)
         self.mark: Callable[[str], None] = _nobody
-        """Called with `convert` or `infer` when such a stage of `detect` is over, to measure where time goes."""
+        """Called with `convert` or `infer` when such a stage of `detect` is over, to measure it."""
 
     @property
     def digest(self) -> str:

@@ -240,8 +240,13 @@ class RtspSource:
                     return
                 packet = self._next(self._reader)
             yield packet, wall_us()
-            if self.pace_s and self._transport == "tcp" and self._late_us * TICKS < self._frame * 1_000_000:
+            if self._may_rest():
                 self._stopped.wait(self.pace_s)
+
+    def _may_rest(self) -> bool:
+        """All that has come is read, and several packets are to come in the pause. UDP would lose them."""
+        several = self.pace_s * TICKS > 1.5 * self._frame
+        return several and self._transport == "tcp" and self._late_us * TICKS < self._frame * 1_000_000
 
     def _run(self, captures: CaptureClock) -> Iterator[Packet]:
         unwrap = self._unwrap.feed

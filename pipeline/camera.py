@@ -20,6 +20,12 @@ from storage.segments import SegmentWriter
 
 log = logging.getLogger(__name__)
 
+CALM_S = 0.25
+"""How long packets of a stream that is asleep, or only recorded, may gather before they are read."""
+
+AWAKE_S = 0.1
+"""The same for a stream that is awake: half the time from look to look."""
+
 WRITTEN_S = 3.0
 """Media time that has to be recorded without trouble before the disk is called mended: several fragments."""
 
@@ -156,11 +162,14 @@ class Reader:
                     self._recorded(packet.pts)
                 if lane is not None and writer.row is not None and segment:
                     lane.put(Arrived(packet, writer.row))
-                    if packet.keyframe or lane.loop.state is State.AWAKE:
+                    # Awake, several packets may gather until the next picture is due to be looked at.
+                    if packet.keyframe or lane.loop.due(packet.pts):
                         self._notify()
                     if lane.failed_at is not None and packet.pts - lane.failed_at > RETRY_S * TICKS:
                         break  # a new epoch is tried
                 self.meter.stop("record")
+                awake = lane is not None and lane.loop.state is State.AWAKE
+                source.pace_s = AWAKE_S if awake else CALM_S
                 if self._stop.is_set():
                     break
         except (Discontinuity, LinliError) as e:

@@ -33,6 +33,7 @@ from pipeline.sink import JournalSink
 from storage.journal import Journal
 from storage.segments import SegmentWriter
 
+Bare = Iterator[tuple[float, int]]
 Decode = Literal["keyframes", "all"]
 WARM_S = 3.0
 
@@ -46,10 +47,11 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """Everything: demux, recording, decoding, inference, tracking, rules, journal, Python."""
     bare_ms: float
     """libav's demuxing and decoding, and the bare inferences."""
+    bare_demux_ms: float
     bare_decode_ms: float
     bare_infer_ms: float
     own_ms: float
-    """Ours without libav's decoding and without inference."""
+    """Ours without decoding, inference, and what libav's demuxing costs bare."""
     stages_ms: dict[str, float]
     looks_per_s: float
     """Pictures inferred in a second of one stream."""
@@ -97,18 +99,20 @@ def measure(
     progress("ours")
     ours_ms, stages, looks, size = _ours(rig, seconds, loop)
     progress("bare")
-    decode_ms = (first + _bare(rig, seconds / 2, bare)) / 2
+    second = _bare(rig, seconds / 2, bare)
+    demux_ms, decode_ms = ((a + b) / 2 for a, b in zip(first, second, strict=True))
     progress("inference")
     one = infer_ms(rig.detector, size)
     infer = one * looks
-    total = decode_ms + infer
-    own = max(ours_ms - stages.get("decode", 0.0) - stages.get("infer", 0.0), 0.0)
+    total = demux_ms + decode_ms + infer
+    own = max(ours_ms - stages.get("decode", 0.0) - stages.get("infer", 0.0) - demux_ms, 0.0)
     cores = os.cpu_count() or 1
     return Cost(
         streams=len(rig.sources),
         seconds=seconds,
         ours_ms=round(ours_ms, 3),
         bare_ms=round(total, 3),
+        bare_demux_ms=round(demux_ms, 3),
         bare_decode_ms=round(decode_ms, 3),
         bare_infer_ms=round(infer, 3),
         own_ms=round(own, 3),
@@ -193,44 +197,47 @@ def _reader(rig: Rig, camera: str, make_source: Callable[[], Source], journal: J
     return Reader(camera, "main", "bench", make_source, writer, journal, rig.clock)
 
 
-def _bare(rig: Rig, seconds: float, decode: Decode) -> float:
-    """CPU-ms per stream-second of the same streams, demuxed and decoded by libav and nothing else."""
+def _bare(rig: Rig, seconds: float, decode: Decode) -> tuple[float, float]:
+    """CPU-ms per stream-second of the same streams by libav and nothing else: demuxing, decoding."""
     stop = threading.Event()
     progress = [0.0] * len(rig.sources)
-    opened = [False] * len(rig.sources)
+    decoding = [0] * len(rig.sources)
 
     def run(i: int) -> None:
         run = _by_libav(rig.urls[i], decode, stop) if rig.urls else _by_source(rig.sources[i](), decode, stop)
-        for at in run:
-            progress[i], opened[i] = at, True
+        for progress[i], ns in run:
+            decoding[i] += ns
 
     threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(len(rig.sources))]
     for thread in threads:
         thread.start()
-    _wait(rig.clock, WARM_S, lambda: all(opened))
-    cpu, media = process_cpu_ns(), sum(progress)
+    _wait(rig.clock, WARM_S, lambda: all(progress))
+    before = process_cpu_ns(), sum(decoding), sum(progress)
     rig.clock.sleep(seconds)
-    cpu, media = process_cpu_ns() - cpu, sum(progress) - media
+    after = process_cpu_ns(), sum(decoding), sum(progress)
     stop.set()
     for thread in threads:
         thread.join(10.0)
-    return cpu / 1e6 / (media or 1.0)
+    cpu, decoded, media = (b - a for a, b in zip(before, after, strict=True))
+    media = (media or 1.0) * 1e6
+    return (cpu - decoded) / media, decoded / media
 
 
-def _by_source(source: Source, decode: Decode, stop: threading.Event) -> Iterator[float]:
-    """Seconds of media time, packet by packet."""
+def _by_source(source: Source, decode: Decode, stop: threading.Event) -> Bare:
+    """Seconds of media time and nanoseconds of decoding, packet by packet."""
     info = source.open().info
     context = _context(info.codec, info.extradata)
     for packet in source.packets():
+        ns = 0
         if decode == "all" or packet.keyframe:
-            _decode(context, packet.av, alone=decode == "keyframes")
-        yield packet.pts / 90_000
+            ns = _decode(context, packet.av, alone=decode == "keyframes")
+        yield packet.pts / 90_000, ns
         if stop.is_set():
             break
     source.close()
 
 
-def _by_libav(url: str, decode: Decode, stop: threading.Event) -> Iterator[float]:
+def _by_libav(url: str, decode: Decode, stop: threading.Event) -> Bare:
     """The same, by libav alone."""
     options = {"rtsp_transport": "tcp", "allowed_media_types": "video"}
     with av.open(url, options=options, timeout=(10.0, 5.0)) as container:
@@ -241,9 +248,10 @@ def _by_libav(url: str, decode: Decode, stop: threading.Event) -> Iterator[float
             if packet.pts is None:
                 continue
             first = packet.pts if first is None else first
+            ns = 0
             if decode == "all" or packet.is_keyframe:
-                _decode(context, packet, alone=decode == "keyframes")
-            yield float((packet.pts - first) * packet.time_base)
+                ns = _decode(context, packet, alone=decode == "keyframes")
+            yield float((packet.pts - first) * packet.time_base), ns
             if stop.is_set():
                 break
 
@@ -256,11 +264,13 @@ def _context(codec: str, extradata: bytes) -> VideoCodecContext:
     return context
 
 
-def _decode(context: VideoCodecContext, packet: Any, alone: bool) -> None:
+def _decode(context: VideoCodecContext, packet: Any, alone: bool) -> int:
+    start = thread_cpu_ns()
     context.decode(packet)
     if alone:
         context.decode(None)
         context.flush_buffers()
+    return thread_cpu_ns() - start
 
 
 def _wait(clock: Clock, at_least_s: float, ready: Callable[[], bool], most_s: float = 60.0) -> None:

@@ -119,6 +119,7 @@ class Scheduler:
         detections = self._detector.detect(look.frame, look.crops)
         self.meter.stop("convert")  # boxes out of the outputs; the detector marks what came before
         lane.answer(detections)
+        self.meter.stop("journal")  # the loop marked its own stages; the rest was saying what it found
 
     def _bound(self) -> None:
         if sum(lane.queued_bytes for lane in self._lanes) <= self._settings.queued_limit:
