@@ -220,9 +220,7 @@ class RtspSource:
         except StopIteration:
             raise SourceError(f"{self.name} closed the stream; it will be opened again") from None
         except (av.error.ExitError, av.error.TimeoutError):
-            raise SourceError(
-                f"{self.name} sent nothing for {self._stall_s:g} s; check the network and the camera"
-            ) from None
+            raise self._stalled() from None
         except FFmpegError as error:
             reason = mask(error.strerror or type(error).__name__)
             raise SourceError(f"{self.name} broke off: {reason}; it will be opened again") from None
@@ -230,16 +228,25 @@ class RtspSource:
             raise SourceError(f"{self.name} closed the stream; it will be opened again")
         return packet
 
+    def _stalled(self) -> SourceError:
+        return SourceError(
+            f"{self.name} sent nothing for {self._stall_s:g} s; check the network and the camera"
+        )
+
     def _arrivals(self) -> Iterator[tuple[av.Packet[Any], int]]:
-        stopped, wall_us = self._stopped.is_set, self._clock.wall_us
+        stopped, wall_us, monotonic = self._stopped.is_set, self._clock.wall_us, self._clock.monotonic
         while self._lead and not stopped():
             yield self._lead.popleft()
         while not stopped():
             with self._lock:
                 if self._reader is None:
                     return
+                before = monotonic()
                 packet = self._next(self._reader)
+                silent_s = monotonic() - before
             yield packet, wall_us()
+            if silent_s >= self._stall_s:  # libav gave out its last packet instead of saying so
+                raise self._stalled()
             if self._may_rest():
                 self._stopped.wait(self.pace_s)
 
