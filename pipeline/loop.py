@@ -175,6 +175,7 @@ class CameraLoop:
         self._held: list[Packet] = []
         self._held_bytes = 0
         self._errors = 0
+        self._damaged = 0
         self._corrupt = False
 
     def anchor(self, anchor: Anchor) -> None:
@@ -301,6 +302,7 @@ class CameraLoop:
                 continue
             self._last_pts = pts
             self.tally.decoded += 1
+            self._damaged += frame.is_corrupt
             if frame.key_frame:
                 self._watched(frame, pts)
             if pts >= self._due:
@@ -386,10 +388,13 @@ class CameraLoop:
                 yield from self._wake(packet.pts, "held")
             return
         self._meter.start()
+        errors = self._decoder.errors
         frame = self._decoder.probe(packet)
         self._meter.stop("decode")
         self.tally.probed += 1
-        if frame is None:
+        if frame is None and self._decoder.errors > errors:
+            moved = True  # damaged: what follows may still be decoded, and nobody knows what was in it
+        elif frame is None:
             self._force(packet.pts, "a keyframe alone gives no picture (open GOP or intra refresh)")
             moved = True
         else:
@@ -444,7 +449,8 @@ class CameraLoop:
 
     def _check_errors(self) -> None:
         """Once a GOP: has the decoder met damaged data since the last keyframe?"""
-        errors, self._errors = self._decoder.errors - self._errors, self._decoder.errors
+        errors = self._decoder.errors - self._errors + self._damaged
+        self._errors, self._damaged = self._decoder.errors, 0
         if (errors > 0) == self._corrupt:
             return
         self._corrupt = errors > 0
