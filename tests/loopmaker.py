@@ -55,7 +55,9 @@ def visits(*spans: tuple[int, int], stand: tuple[int, int] = (0, 0)) -> Where:
     return where
 
 
-def draw(path: Path, seconds: float, where: Where, codec: str = "libx264", **options: str) -> Path:
+def draw(
+    path: Path, seconds: float, where: Where, codec: str = "libx264", sigma: float = 3.0, **options: str
+) -> Path:
     """A clip of the noisy scene at 10 pictures a second, GOP 10 unless told, with the box that walks."""
     with av.open(str(path), "w", format="mp4") as out:
         stream = out.add_stream(codec, rate=FPS)
@@ -66,7 +68,7 @@ def draw(path: Path, seconds: float, where: Where, codec: str = "libx264", **opt
         x265 = f"log-level=none:keyint={context.gop_size}:open-gop=0"
         usual = {"sc_threshold": "0"} if codec == "libx264" else {"x265-params": x265}
         stream.options = {"preset": "ultrafast", "crf": "26"} | usual | options
-        for n, grey in zip(range(round(seconds * FPS)), noisy(SIZE), strict=False):
+        for n, grey in zip(range(round(seconds * FPS)), noisy(SIZE, sigma), strict=False):
             left = where(n)
             if left is not None:
                 x = round(left)

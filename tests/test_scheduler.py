@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -196,7 +195,7 @@ def test_a_model_that_fails_ends_the_thread_for_the_supervisor(
     assert isinstance(made.failure, ModelError)
 
 
-def test_an_idle_thread_costs_next_to_nothing(tmp_path: Path) -> None:
+def test_an_idle_thread_costs_next_to_nothing() -> None:
     one, _ = lane("gate")
     with running(Sees(WHERE), [one], review_s=0.2) as made:
         time.sleep(1.5)
