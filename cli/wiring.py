@@ -66,10 +66,22 @@ class Paths:
         self.run = data / "run"
 
     def make(self) -> "Paths":
-        """Create the folders."""
+        """Create the folders.
+
+        Raises:
+            StorageError: one cannot be made.
+        """
         for folder in (self.data, self.footage, self.objects, self.run):
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as e:
+                raise refused(folder, e) from None
         return self
+
+
+def refused(path: Path, error: OSError) -> StorageError:
+    """What is said of a place that cannot be written."""
+    return StorageError(f"{path} cannot be written: {error.strerror}; mend its rights or its mount")
 
 
 def open_journal(settings: Settings, clock: Clock) -> Journal:
@@ -357,8 +369,14 @@ def alone(paths: Paths, clock: Clock) -> Iterator[None]:
 
     Raises:
         ConfigError: another run holds it.
+        StorageError: the folder cannot be written.
     """
-    with open(paths.run / "lock", "w") as lock, open(paths.run / "workers", "w") as workers:
+    with contextlib.ExitStack() as held:
+        try:
+            lock = held.enter_context(open(paths.run / "lock", "w"))
+            workers = held.enter_context(open(paths.run / "workers", "w"))
+        except OSError as e:
+            raise refused(paths.run, e) from None
         if not _locked(lock, fcntl.LOCK_EX):
             raise ConfigError(
                 f"another `linli run` uses {paths.data}; stop it, or set LINLI_DATA to another folder"

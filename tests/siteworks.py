@@ -72,11 +72,15 @@ def until(happened: Callable[[], Any], seconds: float, what: str) -> Any:
 class Site:
     """`linli run` of a site file, as its own process."""
 
-    def __init__(self, path: Path, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, path: Path, environ: Mapping[str, str] | None = None, logs: Path | None = None
+    ) -> None:
+        """`logs`: folder for what it says, if not the site file's."""
         self.path = path
         self.data = path.parent / "data"
-        self._log = (path.parent / "stderr.log").open("w+")
-        self._out = (path.parent / "stdout.log").open("w+")
+        logs = logs or path.parent
+        self._log = (logs / "stderr.log").open("w+")
+        self._out = (logs / "stdout.log").open("w+")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "-v", "run", str(path)],
             stdout=self._out,
@@ -119,7 +123,6 @@ class Site:
         ]
 
     def log(self) -> str:
-        self._log.flush()
         return Path(self._log.name).read_text()
 
     def end(self, timeout_s: float = 40) -> dict[str, Any]:
