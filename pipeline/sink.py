@@ -12,6 +12,7 @@ import msgspec
 from events.clock import Clock
 from events.errors import StorageError
 from events.events import Event, Health, camera_source
+from pipeline.committed import Committed
 from pipeline.loop import CameraLoop, Note
 from storage import trace
 from storage.journal import Journal
@@ -65,13 +66,21 @@ class JournalSink:
         self._model, self._settings = model, settings
         self._clock = clock
         self._resume_pts = resume_pts
+        self._committed: Committed | None = None
         self._open: _Trace | None = None
         self._before: _Trace | None = None
         self._first_pts = 0
         self._segment = ""
 
     def events(self, events: Sequence[Event], decoded_at: float) -> None:
+        if self._resume_pts is not None and events:
+            events = self._known(events[0].epoch).new(events)
         self._journal.append(events, decoded_at)
+
+    def _known(self, epoch: int) -> Committed:
+        if self._committed is None:
+            self._committed = Committed(self._journal.of_epoch(self._source, epoch))
+        return self._committed
 
     def trace(self, lines: Sequence[trace.Line]) -> None:
         if self._before is not None:
@@ -118,6 +127,8 @@ class JournalSink:
         self._before = self._finish(self._before)
 
     def ended(self, loop: CameraLoop, pts: int, reason: str) -> None:
+        if self._resume_pts is not None:
+            self._journal.append(self._known(loop.epoch).orphans(pts))
         # What stands still is remembered over the end of an epoch, and so over a restart.
         blob = pack(loop.snapshot())
         self._journal.save_snapshot(self._camera, self._stream, loop.epoch, self._segment, pts, blob)

@@ -163,6 +163,10 @@ class Journal(Catalog):
         records = [Record(offset, codec.decode(body)) for offset, body in found]
         return records, records[-1].offset if len(records) == limit and limit else max(last, after)
 
+    def of_epoch(self, source: str, epoch: int) -> list[Event]:
+        """The counts and alerts of one stream epoch, in order."""
+        return [codec.decode(body) for (body,) in self._reader.rows(_Q["epoch_events"], (source, epoch))]
+
     def last_offset(self) -> int:
         """Of the newest event; 0 if there is none."""
         return int(self._reader.rows(_Q["last_offset"])[0][0])

@@ -43,13 +43,15 @@ enabled = false
 """
 
 
-def site_file(folder: Path, cameras: Mapping[str, str], more: Mapping[str, str] | None = None) -> Path:
+def site_file(
+    folder: Path, cameras: Mapping[str, str], more: Mapping[str, str] | None = None, rules: str = RULE
+) -> Path:
     """A site of these cameras (id -> address); `more`: lines for a camera's table."""
     bright_model(folder)
     text = HEAD
     for name, url in cameras.items():
         extra = (more or {}).get(name, 'decode = "lazy"')
-        text += f'[[camera]]\nid = "{name}"\nurl = "{url}"\n{extra}\n{RULE}'
+        text += f'[[camera]]\nid = "{name}"\nurl = "{url}"\n{extra}\n{rules}'
     path = folder / "site.toml"
     path.write_text(text)
     return path

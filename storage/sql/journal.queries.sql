@@ -12,6 +12,9 @@ SELECT offset, body FROM events WHERE offset > ? AND offset <= ? ORDER BY offset
 SELECT offset, body FROM events
 WHERE offset > ? AND offset <= ? AND family IN (SELECT value FROM json_each(?)) ORDER BY offset LIMIT ?
 
+-- name: epoch_events
+SELECT body FROM events WHERE source = ? AND family IN ('alert', 'count') AND epoch = ? ORDER BY offset
+
 -- name: last_offset
 SELECT coalesce(max(offset), 0) FROM events
 
