@@ -28,7 +28,7 @@ from ingest import credentials
 from ingest.credentials import Credentials
 from ingest.rtsp import RtspSource
 from ingest.source import Opened
-from pipeline.camera import Reader
+from pipeline.camera import ANALYSED_FRAGMENT_S, Reader
 from pipeline.evidence import Evidence, EvidenceSettings
 from pipeline.housekeeping import Housekeeper
 from pipeline.lane import Lane, Sink
@@ -216,6 +216,7 @@ def _reader(
             opened.info,
             journal,
             segment_s=settings.file.recording.segment_s,
+            fragment_s=ANALYSED_FRAGMENT_S if stream == camera.analysed else 1.0,
             model=model.digest if stream == camera.analysed else "",
         )
 

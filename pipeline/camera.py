@@ -32,6 +32,9 @@ WRITTEN_S = 3.0
 RETRY_S = 60.0
 """Where the analysis of an epoch failed, recording goes on; after so long a new epoch is begun for it."""
 
+ANALYSED_FRAGMENT_S = 0.25
+"""Length of the footage's fragments where the stream is analysed: packets wait for theirs to be written."""
+
 HealthState = Literal["raised", "cleared", "note"]
 MakeWriter = Callable[[int, Opened], SegmentWriter]
 
@@ -66,6 +69,8 @@ class Reader:
         self._recorded_from: int | None = None
         self._lost_us: int | None = None
         self._writer: SegmentWriter | None = None
+        self._gathered: list[Arrived] = []
+        """Recorded, but perhaps not on disk yet."""
         self._done = (0.0, 0, 0)
         self._last_pts = 0
         self.meter = Meter(thread_cpu_ns)
@@ -147,6 +152,7 @@ class Reader:
         if lane is not None:
             lane.put(Begin(epoch, opened.info, opened.anchor))
         reason = "stopped"
+        self._gathered.clear()
         try:
             self.meter.start()
             for packet in source.packets():
@@ -155,16 +161,16 @@ class Reader:
                     self._found()
                 for anchor in source.anchors():
                     self._anchor(epoch, anchor)
+                before = writer.bytes_written
                 segment = writer.write(packet)
                 self.packets += 1
                 self._last_pts = max(self._last_pts, packet.pts)
                 if segment and self._troubles:
                     self._recorded(packet.pts)
                 if lane is not None and writer.row is not None and segment:
-                    lane.put(Arrived(packet, writer.row))
-                    # Awake, several packets may gather until the next picture is due to be looked at.
-                    if packet.keyframe or lane.loop.due(packet.pts):
-                        self._notify()
+                    if writer.bytes_written != before:
+                        self._hand_over(lane)
+                    self._gathered.append(Arrived(packet, writer.row))
                     if lane.failed_at is not None and packet.pts - lane.failed_at > RETRY_S * TICKS:
                         break  # a new epoch is tried
                 self.meter.stop("record")
@@ -178,6 +184,17 @@ class Reader:
         finally:
             self._finish(epoch, writer, reason)
 
+    def _hand_over(self, lane: Lane) -> None:
+        """Let the lane have what is on disk. What was analysed is always recorded: after a kill the same
+        packets are there to be analysed again, and give the same events."""
+        wanted = False
+        for item in self._gathered:
+            lane.put(item)
+            wanted = wanted or item.packet.keyframe or lane.loop.due(item.packet.pts)
+        self._gathered.clear()
+        if wanted:
+            self._notify()
+
     def _anchor(self, epoch: int, anchor: Anchor) -> None:
         self._journal.add_anchor(self.camera, self.stream, epoch, anchor)
         if self.lane is not None:
@@ -188,6 +205,8 @@ class Reader:
         last = self._last_pts
         try:
             writer.close()
+            if self.lane is not None:
+                self._hand_over(self.lane)
         finally:
             self._done = (self.seconds, self.segments, self.segment_bytes)
             self._writer, self._last_pts = None, 0

@@ -23,7 +23,7 @@ from events.clock import Clock, process_cpu_ns, thread_cpu_ns
 from events.engine import Engine
 from events.rules import Rule
 from ingest.source import Opened, Source
-from pipeline.camera import Reader
+from pipeline.camera import ANALYSED_FRAGMENT_S, Reader
 from pipeline.lane import Lane
 from pipeline.loop import CameraLoop, LoopSettings
 from pipeline.meter import Meter
@@ -192,7 +192,9 @@ def _ours(
 
 def _reader(rig: Rig, camera: str, make_source: Callable[[], Source], journal: Journal) -> Reader:
     def writer(epoch: int, opened: Opened) -> SegmentWriter:
-        return SegmentWriter(rig.folder, camera, "main", epoch, opened.info, journal)
+        return SegmentWriter(
+            rig.folder, camera, "main", epoch, opened.info, journal, fragment_s=ANALYSED_FRAGMENT_S
+        )
 
     return Reader(camera, "main", "bench", make_source, writer, journal, rig.clock)
 
