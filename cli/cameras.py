@@ -52,10 +52,9 @@ class DemoCameras:
         self._port = _free_port(self._port)
         files = [f"{name}={path.absolute()}" for name, path in self._files.items()]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "cli.cameras", str(self._port), *files],
+            [sys.executable, "-P", "-m", "cli.cameras", str(self._port), *files],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            cwd=Path(__file__).parents[1],
         )
         deadline = self._clock.monotonic() + START_S
         while not _answers(self._port):

@@ -41,10 +41,13 @@ polygon = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Of the page.")
 @click.option(
-    "--data", type=click.Path(file_okay=False, path_type=Path), default=Path("var/demo"), show_default=True
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where to keep it; var/demo, for your own footage var/own.",
 )
-def demo(for_s: float | None, footage: Path | None, port: int, data: Path) -> None:
+def demo(for_s: float | None, footage: Path | None, port: int, data: Path | None) -> None:
     """Cameras, worker and page on this machine. The last line is a JSON object of what was done."""
+    data = data or Path("var/own" if footage else "var/demo")
     default = manifest.named(onnx_detector.DEFAULT)
     if fetch.present(default) is None:
         fetch.pull(default, lambda what, done: print_progress(what, done or 0.0))

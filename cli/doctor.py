@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +30,9 @@ from ingest.packets import Packet
 WATCH_S = 8.0
 """How long each stream is watched at most."""
 
+TOGETHER = 16
+"""Streams watched at the same time."""
+
 CLOCK_WARN_US = 1_000_000
 FSYNC_WARN_MS = 50.0
 
@@ -48,10 +52,17 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
     yield from _guarded("disk", lambda: _disk(settings, clock))
     yield from _guarded("journal", lambda: _journal(settings, clock))
     yield from _guarded("model", lambda: _model(settings, clock))
+    streams: list[tuple[Camera, Literal["main", "sub"]]] = []
     for camera in settings.file.camera:
-        for stream in ("main", "sub") if camera.sub_url else ("main",):
-            look = partial(_camera, settings, camera, stream, clock)
-            yield from _guarded(f"camera {camera.id}/{stream}", look)
+        streams += [(camera, "main"), (camera, "sub")] if camera.sub_url else [(camera, "main")]
+
+    def look(camera: Camera, stream: Literal["main", "sub"]) -> list[Finding]:
+        watch = partial(_camera, settings, camera, stream, clock)
+        return list(_guarded(f"camera {camera.id}/{stream}", watch))
+
+    with ThreadPoolExecutor(TOGETHER) as pool:  # each stream is watched for seconds
+        for findings in pool.map(look, *zip(*streams, strict=True)):
+            yield from findings
 
 
 def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

@@ -60,7 +60,7 @@ def supervise(
 
 def _children(loaded: Settings) -> list[Child]:
     site = str(loaded.path)
-    linli = [sys.executable, "-m", "cli.main"]
+    linli = [sys.executable, "-P", "-m", "cli.main"]  # -P: the folder it is started in is not searched
     shards = loaded.processes
     children = [
         Child(f"worker-{i}", [*linli, "worker", site, "--shard", f"{i}/{shards}"]) for i in range(shards)

@@ -26,7 +26,9 @@ class Site(Section, frozen=True, kw_only=True):
     """[site]"""
 
     id: Id
+    """Names the site in every event; never change it once events were written."""
     name: str = ""
+    """As the page shows it; the id by default."""
     data: str = "var"
     """Folder for journal, store, footage and pictures, relative to the site file."""
 
@@ -39,6 +41,7 @@ class Model(Section, frozen=True, kw_only=True):
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     """Threads of one inference; 0: the cores, shared among the worker processes."""
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    """ONNX Runtime's execution providers in order of preference."""
     crops: bool = False
     """Look at crops around motion as well, so that a small model sees small people."""
 
@@ -47,21 +50,30 @@ class Recording(Section, frozen=True, kw_only=True):
     """[recording]"""
 
     segment_s: Annotated[float, msgspec.Meta(ge=2, le=3600)] = 60.0
+    """Length of a segment; it ends at the first keyframe after so long."""
     keep_days: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    """Footage and events older than this go."""
     max_gb: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """Footage of all cameras together; the oldest goes first."""
     reserve_gb: Annotated[float, msgspec.Meta(ge=0)] = 2.0
     """Free space that recording leaves on the disk."""
     pre_roll_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0
+    """An alert's clip begins so long before its condition."""
     post_roll_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0
+    """A clip ends so long after the alert was raised."""
 
 
 class Analysis(Section, frozen=True, kw_only=True):
     """[analysis]"""
 
     fps: Annotated[float, msgspec.Meta(gt=0, le=30)] = 5.0
+    """Pictures a second that are looked at while something moves."""
     quiet_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
+    """Nothing moved and nothing is tracked for so long: only keyframes are decoded."""
     doze_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = 10.0
+    """Something is tracked but nothing moved for so long: only keyframes are looked at."""
     gop_limit_s: Annotated[float, msgspec.Meta(gt=0, le=20)] = 2.0
+    """Keyframes further apart than this: everything is decoded."""
     interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 60
     """Length of the intervals that counts are summed over."""
 
@@ -77,7 +89,9 @@ class Console(Section, frozen=True, kw_only=True):
     """[console]"""
 
     enabled: bool = True
+    """Whether there is a page."""
     host: str = "127.0.0.1"
+    """Address to listen on; others than 127.0.0.1 need a token in every grant."""
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
 
 
@@ -85,8 +99,11 @@ class Camera(Section, frozen=True, kw_only=True):
     """[[camera]]"""
 
     id: Id
+    """Names the camera in events and folders; never change it."""
     name: str = ""
+    """As the page shows it; the id by default."""
     kind: Literal["gun", "dome", "face"] = "gun"
+    """Fixed, pan-tilt-zoom or face capture; shown on the page."""
     url: str
     """rtsp://host[:port]/path of the main stream, without a password."""
     sub_url: str = ""
@@ -95,7 +112,9 @@ class Camera(Section, frozen=True, kw_only=True):
     """`env:NAME` or `file:PATH` (mode 600), holding user:password."""
     transport: Literal["tcp", "udp"] = "tcp"
     decode: Literal["auto", "lazy", "full"] = "auto"
+    """auto: everything while the box has room; lazy: keyframes while quiet; full: everything."""
     stall_s: Annotated[float, msgspec.Meta(ge=1, le=60)] = 5.0
+    """No video for so long: the connection is given up and made anew."""
     rules: tuple[Rule, ...] = ()
 
     @property

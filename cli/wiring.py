@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Literal, Protocol
 
@@ -28,8 +29,9 @@ from ingest import credentials
 from ingest.credentials import Credentials
 from ingest.rtsp import RtspSource
 from ingest.source import Opened
+from pipeline.announce import AnnouncingIndex
 from pipeline.camera import ANALYSED_FRAGMENT_S, Reader
-from pipeline.evidence import Evidence, EvidenceSettings
+from pipeline.evidence import Evidence, EvidenceSettings, sweep_evidence
 from pipeline.housekeeping import Housekeeper
 from pipeline.lane import Lane, Sink
 from pipeline.loop import CameraLoop, LoopSettings
@@ -177,7 +179,11 @@ def worker(settings: Settings, shard: int, shards: int, clock: Clock) -> Worker:
     journal = Journal(paths.journal, clock)
     model = detector(settings)
     cameras = settings.file.camera[shard::shards]
-    recover(paths.footage, journal, [camera.id for camera in cameras])
+    recover(
+        paths.footage,
+        AnnouncingIndex(journal, settings.file.site.id, clock),
+        [camera.id for camera in cameras],
+    )
     meter = Meter(thread_cpu_ns)
     model.mark = meter.stop
     readers: list[Reader] = []
@@ -206,6 +212,7 @@ def _reader(
     clock: Clock,
 ) -> Reader:
     footage = Paths(settings.data).footage
+    index = AnnouncingIndex(journal, settings.file.site.id, clock)
 
     def writer(epoch: int, opened: Opened) -> SegmentWriter:
         return SegmentWriter(
@@ -214,7 +221,7 @@ def _reader(
             stream,
             epoch,
             opened.info,
-            journal,
+            index,
             segment_s=settings.file.recording.segment_s,
             fragment_s=ANALYSED_FRAGMENT_S if stream == camera.analysed else 1.0,
             model=model.digest if stream == camera.analysed else "",
@@ -299,13 +306,14 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
     journal = Journal(paths.journal, clock)
     store = SqliteStore(paths.store)
     bus = LogBus(journal, clock)
+    objects = FolderObjects(paths.objects)
     analysed = {camera.id: camera.analysed for camera in file.camera}
     recording = file.recording
     evidence = Evidence(
         bus,
         journal,
         paths.footage,
-        FolderObjects(paths.objects),
+        objects,
         lambda camera: analysed.get(camera, "main"),
         EvidenceSettings(
             pre_s=recording.pre_roll_s, post_s=recording.post_roll_s, labels=file.privacy.pixelate
@@ -325,7 +333,8 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
         max_bytes=int(recording.max_gb * 1e9) if recording.max_gb is not None else None,
         reserve_bytes=int(recording.reserve_gb * 1e9),
     )
-    housekeeper = Housekeeper(journal, paths.footage, limits, holds, box_source(file.site.id), clock)
+    old = partial(sweep_evidence, objects, store)
+    housekeeper = Housekeeper(journal, paths.footage, limits, holds, old, box_source(file.site.id), clock)
     return [evidence, housekeeper, Projector(bus, journal.id, store, clock)]
 
 

@@ -47,10 +47,15 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One `[[privacy.grant]]` of the site file."""
 
     who: str
+    """Person or desk; it goes into the access log."""
     rights: tuple[Right, ...]
+    """alerts: page, counts, pixelated pictures. live: the live view. plain: unpixelated, for a purpose."""
     loopback: bool = False
+    """Whoever sits at this machine, without a token."""
     token_file: str = ""
+    """File of mode 600 with the token, relative to the site file."""
     token_env: str = ""
+    """Environment variable with the token."""
 
     def __post_init__(self) -> None:
         ways = [self.loopback, bool(self.token_file), bool(self.token_env)]
@@ -66,6 +71,7 @@ class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The table `[privacy]` of the site file."""
 
     pixelate: tuple[str, ...] = ("person",)
+    """Classes that are hidden in pictures and clips."""
     grant: tuple[Grant, ...] = ()
 
 

@@ -23,6 +23,7 @@ class Crossing(Payload, frozen=True, kw_only=True, tag="linli.count.crossing.v1"
     direction: Literal["in", "out"]
     label: str
     track: int
+    """The track that showed it."""
     at: tuple[float, float]
     """Where the foot point crossed, as fractions of the picture."""
 
@@ -32,6 +33,7 @@ class Interval(Payload, frozen=True, kw_only=True, tag="linli.count.interval.v1"
 
     rule: str
     start_us: int
+    """Capture time, microseconds since 1970; a multiple of the interval."""
     end_us: int
     counts: dict[str, int]
     """Lines: `in.person`, `out.person` ...; zones: `max.person`, and `entered.person`."""
@@ -54,7 +56,9 @@ class AlertRaised(Payload, frozen=True, kw_only=True, tag="linli.alert.raised.v1
     severity: Severity
     label: str
     tracks: tuple[int, ...]
+    """Tracks that show what was found."""
     box: NormBox
+    """Around what was found."""
     since_us: int
     """Capture time at which the condition began (an intruder's first step in the zone)."""
     detail: dict[str, float | str] = {}
@@ -103,20 +107,26 @@ class Segment(Payload, frozen=True, kw_only=True, tag="linli.segment.closed.v1")
     end_us: int
     bytes: int
     sha256: str
+    """Of the whole file."""
     recovered: bool = False
+    """Finished after a kill or a power cut."""
 
 
 class Access(Payload, frozen=True, kw_only=True, tag="linli.access.viewed.v1"):
     """Somebody looked at pictures of people, or was refused."""
 
     who: str
+    """The grant's name, or `unknown ADDRESS`."""
     what: str
     """live, snapshot, clip, footage"""
     object: str
+    """Camera, alert, or part of the page."""
     plain: bool
     """True: not pixelated."""
     purpose: str
+    """As stated by the viewer."""
     allowed: bool
+    """False: refused."""
 
 
 AnyPayload = Crossing | Interval | AlertRaised | AlertUpdated | AlertCleared | Health | Segment | Access

@@ -96,6 +96,7 @@ class Line(_Rule, frozen=True, kw_only=True, tag="line"):
     dead_band_px: float = 8.0
     """Pixels of the analysed picture within which an object keeps its side."""
     alert_on: Literal["never", "in", "out", "both"] = "never"
+    """Which crossings raise an alert."""
     clear_s: float = 10.0
     """An alert is cleared so long after the crossing."""
     severity: Severity = "info"
@@ -130,7 +131,9 @@ class Loitering(_Area, frozen=True, kw_only=True, tag="loitering"):
     """Somebody stays in an area for long."""
 
     dwell_s: float = 60.0
+    """So long inside before it is an alert."""
     clear_s: float = 10.0
+    """So long outside before it is over."""
 
     def _check_area(self) -> None:
         self._positive("dwell_s")
@@ -145,7 +148,9 @@ class Crowd(_Area, frozen=True, kw_only=True, tag="crowd"):
     clear_count: int | None = None
     """So many or fewer are none any more; by default four fifths of `count`."""
     for_s: float = 10.0
+    """So long before it is an alert."""
     clear_s: float = 10.0
+    """So long dispersed before it is over."""
     severity: Severity = "major"
 
     @property
@@ -169,6 +174,7 @@ class WrongWay(_Area, frozen=True, kw_only=True, tag="wrong_way"):
     angle: float = 60.0
     """Degrees by which a way may differ from straight against."""
     clear_s: float = 5.0
+    """So long gone, or going back, before it is over."""
     labels: tuple[str, ...] = VEHICLES
     severity: Severity = "major"
 

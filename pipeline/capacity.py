@@ -126,7 +126,7 @@ def measure(
 
 
 def infer_ms(detector: OnnxDetector, size: tuple[int, int], rounds: int = 30) -> float:
-    """CPU of one bare inference in milliseconds: the session alone, again and again on a tensor that is ready.
+    """CPU of one bare inference in milliseconds: the session alone on a tensor that is ready.
 
     `size`: width and height of the picture, on which the tensor's depends.
     """

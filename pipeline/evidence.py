@@ -20,6 +20,7 @@ from storage.journal import Journal
 from storage.objects import FolderObjects
 from storage.rows import SegmentRow
 from storage.stills import picture_at
+from storage.store import Store
 from storage.trace import read_trace
 from storage.whereabouts import Whereabouts
 
@@ -48,6 +49,22 @@ class _Job(msgspec.Struct):
     """Monotonic time at which the alert was read."""
     picture: bool = False
     clip: bool = False
+
+
+def sweep_evidence(objects: FolderObjects, store: Store, before_us: int) -> int:
+    """Delete pictures and clips of closed alerts raised before `before_us`; answers how many.
+
+    What belongs to no alert that the store knows goes by its file's age.
+    """
+    gone = 0
+    for key in [*objects.keys("pictures/"), *objects.keys("clips/")]:
+        path = objects.path(key)
+        row = store.alert(path.stem)
+        raised_us = row.raised_us if row else path.stat().st_mtime_ns // 1000
+        if raised_us < before_us and (row is None or row.state != "open"):
+            objects.delete(key)
+            gone += 1
+    return gone
 
 
 class Evidence:

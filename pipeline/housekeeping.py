@@ -26,14 +26,21 @@ class Housekeeper:
         footage: Path,
         limits: Limits,
         holds: Callable[[], Sequence[Hold]],
+        old: Callable[[int], int],
         source: str,
         clock: Clock,
     ) -> None:
-        """`holds`: the spans of footage that open alerts need. `source`: the box, for its health."""
+        """
+        Args:
+            holds: answers the spans of footage that open alerts need.
+            old: told a capture time, deletes other evidence from before it.
+            source: the box, for its health.
+        """
         self._journal = journal
         self._footage = footage
         self._limits = limits
         self._holds = holds
+        self._old = old
         self._source = source
         self._clock = clock
         self._short = False
@@ -66,7 +73,9 @@ class Housekeeper:
         chosen = plan(self._journal.segments(), now, free, self._limits, self._holds())
         freed = sweep(self._footage, self._journal, chosen.delete)
         if self._limits.max_age_s is not None:
-            self._journal.prune(now - int(self._limits.max_age_s * 1e6))
+            before_us = now - int(self._limits.max_age_s * 1e6)
+            self._old(before_us)
+            self._journal.prune(before_us)
         if (chosen.missing_bytes > 0) != self._short:
             self._short = chosen.missing_bytes > 0
             self._tell(chosen.missing_bytes, now)

@@ -197,7 +197,7 @@ class Replayer:
         if not runs:
             raise LinliError(
                 f"no footage of {self._camera}/{self._stream} in that span that a replay can start at; "
-                "`linli doctor` lists what is kept"
+                "without --from and --to all that is kept is replayed"
             )
         return runs
 
