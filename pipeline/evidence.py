@@ -151,8 +151,8 @@ class Evidence:
         if patient and not self._reached(rows, at):
             return False
         hidden = self._hidden(job.camera, at, at)
-        shown = self._best(job.camera, at, at)
-        capture = hidden.captures.get(shown[0].epoch) if shown else None
+        shown = self._best(job.camera, at - 1_000_000, at)  # between two segments the first one's last counts
+        capture = hidden.captures.get(shown[-1].epoch) if shown else None
         data = picture_at(self._footage, shown, at, hidden, capture)
         self._objects.put(f"pictures/{job.event.subject}.jpg", data)
         return True

@@ -15,6 +15,9 @@ from storage.pictures import snapshot
 from storage.rows import SegmentRow
 from storage.whereabouts import Whereabouts
 
+SHOWN_US = 1_000_000
+"""How long a segment's last picture stands for what follows: until the next one's first, and no longer."""
+
 
 def frame_at(
     root: Path, row: SegmentRow, capture_us: int, capture: CaptureMap | None = None
@@ -62,9 +65,12 @@ def picture_at(
     Raises:
         StorageError: no footage of that moment.
     """
-    row = next(
-        (r for r in rows if r.start_us <= capture_us and (r.end_us >= capture_us or r.state == "open")), None
-    )
+    near = [
+        r
+        for r in rows
+        if r.start_us <= capture_us and (r.end_us + SHOWN_US >= capture_us or r.state == "open")
+    ]
+    row = max(near, key=lambda r: r.start_us, default=None)
     if row is None:
         raise StorageError(
             f"there is no footage of {rfc3339(capture_us)}: not recorded, or deleted by retention"

@@ -1,0 +1,106 @@
+"""Pictures and clips of alerts: cut once, after a kill again, never in the way of others."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from events.events import AlertRaised
+from pipeline.evidence import GROUP, PATIENCE_S, Evidence, EvidenceSettings
+from storage.objects import FolderObjects
+from tests.loopmaker import draw, visits
+from tests.recorded import Recorded, open_site, record
+from tests.siteworks import until
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Recorded]:
+    """Two visits, so two alerts."""
+    opened = open_site(tmp_path)
+    record(opened, draw(tmp_path / "clip.mp4", 18, visits((25, 60), (85, 115))))
+    opened.clock.advance(30)
+    yield opened
+    opened.journal.close()
+
+
+def evidence(site: Recorded, objects: Path) -> Evidence:
+    return Evidence(
+        site.bus,
+        site.journal,
+        site.footage,
+        FolderObjects(objects),
+        lambda camera: "main",
+        EvidenceSettings(pre_s=2.0, post_s=2.0),
+        site.clock,
+    )
+
+
+def alerts(site: Recorded) -> list[AlertRaised]:
+    return [e.data for e in site.events() if isinstance(e.data, AlertRaised)]
+
+
+def test_each_alert_gets_its_picture_and_its_clip(site: Recorded, tmp_path: Path) -> None:
+    worker = evidence(site, tmp_path / "objects")
+    worker.start()
+    assert worker.alive
+    names = [data.alert for data in alerts(site)]
+    assert len(names) == 2
+    until(lambda: len(list((tmp_path / "objects").rglob("*.mp4"))) == 2, 20, "both clips are cut")
+    worker.stop()
+    assert not worker.alive
+    assert site.journal.committed(GROUP) > 0
+    for name in names:
+        data = (tmp_path / "objects" / "pictures" / f"{name}.jpg").read_bytes()
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert picture.shape == (180, 320)
+        with av.open(str(tmp_path / "objects" / "clips" / f"{name}.mp4")) as clip:
+            frames = sum(1 for _ in clip.decode(video=0))
+        assert 25 <= frames <= 75  # from two seconds before to two after
+
+
+def test_people_are_pixelated_in_the_picture(site: Recorded, tmp_path: Path) -> None:
+    """The box is striped every eight rows; pixelated, its stripes are gone."""
+    worker = evidence(site, tmp_path / "objects")
+    worker.start()
+    until(lambda: list((tmp_path / "objects").rglob("*.jpg")), 20, "the first picture")
+    worker.stop()
+    first = alerts(site)[0]
+    data = (tmp_path / "objects" / "pictures" / f"{first.alert}.jpg").read_bytes()
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE).astype(int)
+    x1, _, x2, _ = first.box
+    column = picture[70:140, int((x1 + x2) / 2 * 320)]
+    assert np.abs(np.diff(column)).max() < 120  # plain: 215 between stripe and box
+
+
+def test_a_killed_worker_cuts_again_and_misses_none(site: Recorded, tmp_path: Path) -> None:
+    """What was read but not done is not committed."""
+    clock = site.clock
+    clock.step_wall(-1000)  # the footage seems not to have come yet
+    first = evidence(site, tmp_path / "objects")
+    subscription = site.bus.subscribe(GROUP, ("alert",))
+    first._round(subscription, False)
+    assert not list((tmp_path / "objects").rglob("*.*"))
+    assert site.journal.committed(GROUP) < min(r.offset for r in site.journal.read(0, 99, ("alert",)))
+    clock.step_wall(1000)
+    second = evidence(site, tmp_path / "objects")
+    second._round(site.bus.subscribe(GROUP, ("alert",)), False)
+    assert len(list((tmp_path / "objects").rglob("*.mp4"))) == 2
+
+
+def test_lost_footage_is_given_up_after_a_while_and_blocks_nobody(
+    site: Recorded, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for row in site.journal.segments()[:3]:
+        (site.footage / row.path).unlink()
+    worker = evidence(site, tmp_path / "objects")
+    subscription = site.bus.subscribe(GROUP, ("alert",))
+    worker._round(subscription, False)
+    last = alerts(site)[-1].alert
+    assert (tmp_path / "objects" / "clips" / f"{last}.mp4").exists()
+    site.clock.advance(PATIENCE_S + 1)
+    worker._round(subscription, False)
+    assert "no evidence for alert" in caplog.text
+    assert site.journal.committed(GROUP) == max(r.offset for r in site.journal.read(0, 99, ("alert",)))
