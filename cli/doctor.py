@@ -216,8 +216,8 @@ def _analysable(
     else:
         text = f"blind time while asleep: up to {gop:.1f} s (what happens wholly between two keyframes)"
         yield Finding(what=what, state="ok", text=text)
-    first = next((p for p in packets if p.keyframe), None)
-    if first is not None and decoder.probe(first) is None:
+    # The first keyframe after a connection is often a whole one, whatever follows.
+    if any(decoder.probe(p) is None for p in packets if p.keyframe):
         text = "a keyframe alone gives no picture (open GOP, intra refresh): all is decoded; close the GOP"
         yield Finding(what=what, state="warn", text=text)
 

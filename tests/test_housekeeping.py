@@ -1,0 +1,88 @@
+"""What has to go goes, an open alert's footage stays, and a full disk is told once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from events.events import Health
+from pipeline.housekeeping import Housekeeper
+from storage.retention import Hold, Limits
+from tests.loopmaker import draw, visits
+from tests.recorded import Recorded, open_site, record
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Recorded]:
+    opened = open_site(tmp_path)
+    record(opened, draw(tmp_path / "clip.mp4", 8, visits((15, 40))))
+    yield opened
+    opened.journal.close()
+
+
+def keeper(site: Recorded, limits: Limits, holds: list[Hold] | None = None) -> Housekeeper:
+    return Housekeeper(site.journal, site.footage, limits, lambda: holds or [], lambda _: 0, "/town/box/here", site.clock)
+
+
+def disk_health(site: Recorded) -> list[str]:
+    site.journal.flush()
+    records = site.journal.read(0, 999, ("health",))
+    return [r.event.data.state for r in records if isinstance(r.event.data, Health)]
+
+
+def test_old_footage_goes_with_its_trace_and_its_row(site: Recorded) -> None:
+    rows = site.journal.segments()
+    assert len(rows) == 4
+    site.clock.advance(3600)
+    freed = keeper(site, Limits(max_age_s=1800)).sweep()
+    assert freed == sum(row.bytes for row in rows)
+    assert site.journal.segments() == []
+    assert not [p for p in site.footage.rglob("*") if p.is_file()]
+
+
+def test_the_oldest_goes_first_until_there_is_room(site: Recorded) -> None:
+    rows = site.journal.segments()
+    keeper(site, Limits(max_bytes=sum(row.bytes for row in rows[2:]))).sweep()
+    assert [row.id for row in site.journal.segments()] == [row.id for row in rows[2:]]
+
+
+def test_what_an_open_alert_needs_stays_and_the_lack_is_told_once(site: Recorded) -> None:
+    rows = site.journal.segments()
+    hold = Hold("gate", rows[0].start_us, rows[-1].end_us)
+    housekeeper = keeper(site, Limits(max_bytes=1), [hold])
+    housekeeper.sweep()
+    housekeeper.sweep()
+    assert len(site.journal.segments()) == 4
+    assert disk_health(site) == ["raised"]
+    housekeeper._holds = list
+    housekeeper.sweep()
+    assert site.journal.segments() == []
+    housekeeper.sweep()
+    assert disk_health(site) == ["raised", "cleared"]
+
+
+def test_a_reserve_that_is_there_deletes_nothing(site: Recorded) -> None:
+    assert keeper(site, Limits(reserve_bytes=1)).sweep() == 0
+    assert len(site.journal.segments()) == 4
+
+
+def test_events_that_everyone_has_are_pruned(site: Recorded) -> None:
+    site.journal.add_consumer("projector")
+    site.journal.commit("projector", site.journal.last_offset())
+    site.clock.advance(3600)
+    keeper(site, Limits(max_age_s=1800)).sweep()
+    assert site.events() == []
+
+
+def test_a_folder_that_is_gone_does_not_end_the_thread(
+    site: Recorded, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pipeline.housekeeping.EVERY_S", 0.05)
+    housekeeper = keeper(site, Limits(max_bytes=1))
+    housekeeper._footage = site.footage / "gone"
+    housekeeper.start()
+    while "housekeeping:" not in caplog.text:
+        assert housekeeper.alive
+    assert housekeeper.alive
+    housekeeper.stop()
+    assert not housekeeper.alive
