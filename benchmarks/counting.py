@@ -1,18 +1,18 @@
 """Tracks and crossings on PETS 2009 S2.L1 (vtest.avi) against its ground truth.
 
-Tracking: our tracker and ByteTrack of roboflow's `trackers`, both with their defaults, on the same detections
-of the same frames, scored by TrackEval, for each model and rate. The library is run both ways it offers, by
-frame numbers and by time stamps. Our numbers come from the literature, from made scenes and from other
-footage; this clip was seen while the rules were chosen, so it is no held-out test. As a few swaps decide a
-single run, both are also run with 5 % of the detections left out and boxes shifted by 1 % of their height,
-with twelve seeds; the means are `jittered`. `reached` goes by the single run.
+Tracking: our tracker and ByteTrack of roboflow's `trackers`, both with their defaults, on the same
+detections of the same frames, scored by TrackEval, for each model and rate. The library is run both ways it
+offers, by frame numbers and by time stamps. Our numbers come from the literature, from made scenes and from
+other footage; this clip was seen while the rules were chosen, so it is no held-out test. As a few swaps
+decide a single run, both are also run with 5 % of the detections left out and boxes shifted by 1 % of their
+height, with twelve seeds; the means are `jittered`. `reached` goes by the single run.
 
 Crossings: for each of 20 seeds 20 lines are drawn; both ends lie anywhere in the inner 90 % of the picture,
 lines shorter than 15 % or longer than 60 % of its diagonal and lines that fewer than 5 true crossings cross
 are drawn again. The truth is `pipeline.truth.true_crossings` of the ground truth's foot points at the full
 frame rate. A seed's error is the sum of |counted - true| over its lines, each direction by itself, over the
-sum of the true crossings; signed, the sum of counted - true. supervision's LineZone counts the same lines on
-the same tracks, with its default anchors and with the foot point; the better of the two is compared.
+sum of the true crossings; signed, the sum of counted - true. supervision's LineZone counts the same lines
+on the same tracks, with its default anchors and with the foot point; the better of the two is compared.
 
     python -m benchmarks.counting --json [--models nanodet,yolox-nano] [--rates 5,10]
 """

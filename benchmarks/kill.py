@@ -1,10 +1,12 @@
-"""`kill -9` at random moments of a run: is any committed event lost or doubled, how much footage, does it resume?
+"""`kill -9` at random moments of a run: is any committed event lost or doubled, how much footage, does it
+resume?
 
-A real site (two cameras over RTSP, one supervised worker) runs; the worker is killed again and again, at random
-moments of its start, resume and work, and its supervisor starts it each time. Before each kill the journal is
-read: what it holds then is committed. In the end every such event must be in journal and store once, in order,
-without a hole; footage of each killed epoch may end at most a fragment before its last packet; no `.part` is left
-and nothing was done by hand. Each camera's footage is then replayed as seen and must give the journal's bytes.
+A real site (two cameras over RTSP, one supervised worker) runs; the worker is killed again and again, at
+random moments of its start, resume and work, and its supervisor starts it each time. Before each kill the
+journal is read: what it holds then is committed. In the end every such event must be in journal and store
+once, in order, without a hole; footage of each killed epoch may end at most a fragment before its last
+packet; no `.part` is left and nothing was done by hand. Each camera's footage is then replayed as seen and
+must give the journal's bytes.
 
     python -m benchmarks.kill --json [--kills 200]
 """
@@ -12,10 +14,8 @@ and nothing was done by hand. Each camera's footage is then replayed as seen and
 import argparse
 import json
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
+import threading
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +26,9 @@ import psutil
 from benchmarks.common import Missing, add_json_flag, run, say
 from benchmarks.replay import linli
 from benchmarks.rigs import busy_clips
+from cli import running, settings, wiring
 from events.clock import SystemClock
+from pipeline.supervisor import Restart, Supervisor
 from testbed.rtsp import GstServer, Mount, ServerMissing
 
 GOAL = "no committed event lost or doubled, at most one fragment of footage lost, no hand needed"
@@ -70,26 +72,31 @@ def _measure(kills: int, folder: Path, server: GstServer) -> dict[str, Any]:
     committed: dict[str, int] = {}
     lost_s: list[float] = []
     chance, clock = random.Random(7), SystemClock()
-    command = [sys.executable, "-m", "cli.main", "run", str(site)]
+    loaded = settings.load(site)
+    wiring.Paths(loaded.data).make()
+    stop = threading.Event()
+    # The product's supervisor and processes; only the pause before a restart is made short, to get done.
+    supervisor = Supervisor(running.children(loaded), clock, Restart(first_s=0.1, most_s=0.1))
+    watching = threading.Thread(target=supervisor.run, args=(stop,))
+    watching.start()
     done = 0
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as supervisor:
-        while done < kills:
-            clock.sleep(chance.uniform(0.2, 9.0))
-            worker = _worker(supervisor.pid)
-            if worker is None:
-                continue
-            lost_s += _kill(worker, folder / "data", committed, clock)
-            done += 1
-            if done % 10 == 0:
-                say(f"{done} kills, {len(committed)} events committed so far")
-        clock.sleep(12.0)
-        supervisor.send_signal(signal.SIGTERM)
-        supervisor.wait(120)
+    while done < kills:
+        clock.sleep(chance.uniform(0.2, 7.0))
+        worker = _worker()
+        if worker is None:
+            continue
+        lost_s += _kill(worker, folder / "data", committed, clock)
+        done += 1
+        if done % 10 == 0:
+            say(f"{done} kills, {len(committed)} events committed so far")
+    clock.sleep(12.0)
+    stop.set()
+    watching.join(120)
     return _verdict(site, folder / "data", done, committed, lost_s)
 
 
-def _worker(supervisor: int) -> psutil.Process | None:
-    children = psutil.Process(supervisor).children()
+def _worker() -> psutil.Process | None:
+    children = psutil.Process().children()
     return next((child for child in children if "worker" in child.cmdline()), None)
 
 

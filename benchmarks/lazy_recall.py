@@ -1,9 +1,9 @@
 """What lazy decoding loses, against the same footage with everything decoded.
 
-Composed footage (`testbed/compose.py`): real people and cars cut from clips pass through real empty scenes with
-sensor noise, at random phase to the GOP, at most a fifth of the time; H.264 with GOPs of 1 and 2 s, variable and
-constant bit rate, H.265 and B-frames. The loop runs over each clip twice, lazily and fully, with the product's
-default model and tracker.
+Composed footage (`testbed/compose.py`): real people and cars cut from clips pass through real empty scenes
+with sensor noise, at random phase to the GOP, at most a fifth of the time; H.264 with GOPs of 1 and 2 s,
+variable and constant bit rate, H.265 and B-frames. The loop runs over each clip twice, lazily and fully,
+with the product's default model and tracker.
 
 * `seen`: a picture of the pass, while it is there, went to the model.
 * `tracked`: a confirmed track lay on it, of those passes that have one when everything is decoded.

@@ -1,7 +1,7 @@
 """A quiet camera, recorded and journaled, over real RTSP/TCP: how much more than libav alone?
 
-The bare cost is libav's RTSP demux plus decoding of keyframes, in threads of one process, measured before and
-after ours in one run; CPU of the whole process. The picture is a real empty room with sensor noise.
+The bare cost is libav's RTSP demux plus decoding of keyframes, in threads of one process, measured before
+and after ours in one run; CPU of the whole process. The picture is a real empty room with sensor noise.
 
     python -m benchmarks.quiet_camera --json [--seconds 20]
 """

@@ -1,7 +1,7 @@
 """Replay: the same bytes as live, and how many times faster than real time.
 
-* `as_seen`: a site of busy and quiet cameras runs for a while over real RTSP; each camera's stored footage is
-  replayed and compared with the journal event by event, byte by byte.
+* `as_seen`: a site of busy and quiet cameras runs for a while over real RTSP; each camera's stored footage
+  is replayed and compared with the journal event by event, byte by byte.
 * `times_real_time` is that of the replay alone, held to one core; the goal is on the quiet 1080p camera.
 
     python -m benchmarks.replay --json [--seconds 30]

@@ -51,14 +51,14 @@ def supervise(
         before = wiring.totals(loaded, clock)
         stop = threading.Event()
         stop_on_signals(stop)
-        supervisor = Supervisor(_children(loaded), clock, fell=wiring.tell_fallen(loaded, clock))
+        supervisor = Supervisor(children(loaded), clock, fell=wiring.tell_fallen(loaded, clock))
         ready()
         until = clock.monotonic() + for_s if for_s is not None else None
         supervisor.run(stop, until)
         return wiring.summary(loaded, before, wiring.totals(loaded, clock))
 
 
-def _children(loaded: Settings) -> list[Child]:
+def children(loaded: Settings) -> list[Child]:
     site = str(loaded.path)
     linli = [sys.executable, "-P", "-m", "cli.main"]  # -P: the folder it is started in is not searched
     shards = loaded.processes
