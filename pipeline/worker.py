@@ -13,11 +13,22 @@ from events.errors import LinliError
 from pipeline.camera import Reader
 from pipeline.lane import Lane
 from pipeline.loop import CameraLoop, Note
-from pipeline.policy import Live
 from pipeline.scheduler import Scheduler
 from storage.journal import Journal
 
 log = logging.getLogger(__name__)
+
+REFUSED = 3
+"""Looks refused between two reports from which a box counts as too slow."""
+
+CALM = 3
+"""Reports without shedding after which it is over."""
+
+SHEDDING = (
+    "the box is too slow for its cameras: the newest pictures win, recording goes on; "
+    "take a smaller model or fewer cameras"
+)
+CAUGHT_UP = "every picture whose turn it is gets its inference again"
 
 
 class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +94,10 @@ class Worker:
         self._scheduler = scheduler
         self._journal = journal
         self._clock = clock
-        self._shedding: dict[str, bool] = {}
+        self._shed: dict[str, tuple[int, int]] = {}
+        """Camera -> looks refused and packets skipped when it was last looked at."""
+        self._quiet: dict[str, int] = {}
+        """Camera that sheds -> looks of ours without shedding until it is called well."""
 
     def run(self, stop: threading.Event, status: Path) -> None:
         """Work until `stop` is set, then drain: no packet more, all that came analysed and committed.
@@ -117,20 +131,17 @@ class Worker:
 
     def _report_shedding(self) -> None:
         for lane in self._lanes:
-            policy = lane.policy
-            if not isinstance(policy, Live) or policy.shedding == self._shedding.get(lane.camera, False):
-                continue
-            self._shedding[lane.camera] = policy.shedding
-            if policy.shedding:
-                text = (
-                    "the box is too slow for its cameras: the newest pictures win, recording goes on; "
-                    "take a smaller model or fewer cameras"
-                )
-                lane.tell(Note("shedding", "raised", text))
-            else:
-                lane.tell(
-                    Note("shedding", "cleared", "every picture whose turn it is gets its inference again")
-                )
+            now = lane.loop.tally.refused, lane.loop.tally.skipped
+            before, self._shed[lane.camera] = self._shed.get(lane.camera, (0, 0)), now
+            # A box that is too slow refuses in bursts: what counts is whether it did, not whether it does.
+            if now[0] - before[0] >= REFUSED or now[1] > before[1]:
+                if not self._quiet.get(lane.camera):
+                    lane.tell(Note("shedding", "raised", SHEDDING))
+                self._quiet[lane.camera] = CALM
+            elif self._quiet.get(lane.camera):
+                self._quiet[lane.camera] -= 1
+                if not self._quiet[lane.camera]:
+                    lane.tell(Note("shedding", "cleared", CAUGHT_UP))
 
     # --- status
 
@@ -176,13 +187,12 @@ class Worker:
         readers = [r for r in self._readers if r.camera == lane.camera]
         analysed = next(r for r in readers if r.lane is lane)
         tally = loop.tally
-        shedding = isinstance(lane.policy, Live) and lane.policy.shedding
         return CameraStatus(
             camera=lane.camera,
             connected=all(r.connected for r in readers),
             state=loop.state.value,
             mode=loop.mode,
-            shedding=shedding,
+            shedding=bool(self._quiet.get(lane.camera)),
             behind_s=round(lane.behind_s, 2),
             blind_s=round(loop.blind_s, 2),
             packets=sum(r.packets for r in readers),
