@@ -1,4 +1,4 @@
-"""Streams for the benchmarks of cost: real footage re-encoded as cameras would, served by a real RTSP server."""
+"""Streams for the benchmarks of cost: real footage re-encoded as cameras would, from a real RTSP server."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

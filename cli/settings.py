@@ -42,8 +42,18 @@ class Model(Section, frozen=True, kw_only=True):
     """Threads of one inference; 0: the cores, shared among the worker processes."""
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     """ONNX Runtime's execution providers in order of preference."""
+    score_low: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
+    """Detections below this confidence are ignored; up to `score_high` they only continue tracks."""
+    score_high: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.6
+    """Detections from here on are confident."""
+    score_new: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.7
+    """What a detection needs to begin a track. Lower it for classes that the model is unsure of."""
     crops: bool = False
     """Look at crops around motion as well, so that a small model sees small people."""
+
+    def __post_init__(self) -> None:
+        if not self.score_low <= self.score_high <= self.score_new:
+            raise ValueError("confidences must be in order: score_low <= score_high <= score_new")
 
 
 class Recording(Section, frozen=True, kw_only=True):

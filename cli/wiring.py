@@ -106,8 +106,14 @@ def detector(settings: Settings) -> OnnxDetector:
         threads=settings.threads,
         providers=model.providers,
         labels=sorted(asked | hidden) or None,
-        least_score=Scores().low,
+        least_score=model.score_low,
     )
+
+
+def scores(settings: Settings) -> Scores:
+    """The tracker's thresholds of confidence."""
+    model = settings.file.model
+    return Scores(low=model.score_low, high=model.score_high, new=model.score_new)
 
 
 def login(camera: Camera, base: Path) -> Credentials | None:
@@ -149,7 +155,7 @@ def loop(
             mode="full" if full or camera.decode in ("full", "auto") else "lazy",
         ),
         Engine(settings.file.site.id, camera.id, camera.rules, analysis.interval_s),
-        ByteTracker(),
+        ByteTracker(scores=scores(settings)),
         meter,
         look_closer=model.manifest.input if settings.file.model.crops else None,
     )
@@ -157,7 +163,9 @@ def loop(
 
 def digest(settings: Settings, camera: Camera) -> str:
     """Identifies what a camera was analysed with, apart from the model."""
-    parts = msgspec.json.encode([camera.rules, settings.file.analysis, camera.decode], order="sorted")
+    parts = msgspec.json.encode(
+        [camera.rules, settings.file.analysis, camera.decode, scores(settings)], order="sorted"
+    )
     return hashlib.sha256(parts).hexdigest()
 
 

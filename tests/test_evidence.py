@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from events.events import AlertRaised
-from pipeline.evidence import GROUP, PATIENCE_S, Evidence, EvidenceSettings
+from events.events import AlertCleared, AlertRaised
+from pipeline.evidence import GROUP, PATIENCE_S, Evidence, EvidenceSettings, sweep_evidence
 from storage.objects import FolderObjects
+from storage.store import SqliteStore, catch_up
 from tests.loopmaker import draw, visits
 from tests.recorded import Recorded, open_site, record
 from tests.siteworks import until
@@ -104,3 +105,33 @@ def test_lost_footage_is_given_up_after_a_while_and_blocks_nobody(
     worker._round(subscription, False)
     assert "no evidence for alert" in caplog.text
     assert site.journal.committed(GROUP) == max(r.offset for r in site.journal.read(0, 99, ("alert",)))
+
+
+def test_evidence_of_closed_alerts_goes_when_its_time_is_up(site: Recorded, tmp_path: Path) -> None:
+    objects, store = FolderObjects(tmp_path / "objects"), SqliteStore(tmp_path / "store.db")
+    subscription = site.bus.subscribe("test")
+    while catch_up(subscription, store, site.journal.id):
+        pass
+    first, second = (data.alert for data in alerts(site))
+    assert {row.state for row in store.alerts()} == {"cleared"}
+    for name in (first, second, "unknown"):
+        objects.put(f"pictures/{name}.jpg", b"x")
+        objects.put(f"clips/{name}.mp4", b"x")
+    row = store.alert(second)
+    assert row is not None
+    assert sweep_evidence(objects, store, row.raised_us) == 2  # only the first is older
+    assert [Path(key).stem for key in objects.keys("clips/")] == sorted([second, "unknown"])
+    assert sweep_evidence(objects, store, row.raised_us + 1) == 2
+    assert list(objects.keys()) == ["clips/unknown.mp4", "pictures/unknown.jpg"]  # its file is new
+    store.close()
+
+
+def test_evidence_of_an_open_alert_stays(site: Recorded, tmp_path: Path) -> None:
+    objects, store = FolderObjects(tmp_path / "objects"), SqliteStore(tmp_path / "store.db")
+    records = site.bus.subscribe("test").poll(0.0, 1000)
+    store.apply(site.journal.id, [r for r in records if not isinstance(r.event.data, AlertCleared)])
+    name = alerts(site)[0].alert
+    objects.put(f"clips/{name}.mp4", b"x")
+    assert sweep_evidence(objects, store, 1 << 60) == 0
+    assert list(objects.keys()) == [f"clips/{name}.mp4"]
+    store.close()

@@ -21,7 +21,9 @@ def site(tmp_path: Path) -> Iterator[Recorded]:
 
 
 def keeper(site: Recorded, limits: Limits, holds: list[Hold] | None = None) -> Housekeeper:
-    return Housekeeper(site.journal, site.footage, limits, lambda: holds or [], lambda _: 0, "/town/box/here", site.clock)
+    return Housekeeper(
+        site.journal, site.footage, limits, lambda: holds or [], lambda _: 0, "/town/box/here", site.clock
+    )
 
 
 def disk_health(site: Recorded) -> list[str]:

@@ -1,4 +1,4 @@
-"""The whole way, as an installer starts it: RTSP, processes, journal, store, evidence; live, killed, replayed."""
+"""The whole way, as an installer starts it: RTSP, processes, journal, store, evidence; and replayed."""
 
 import json
 import os
@@ -48,9 +48,10 @@ def cameras() -> Iterator[GstServer]:
     server.close()
 
 
-def site(folder: Path, cameras: GstServer, decode: str = "full", **more: str) -> Path:
+def site(folder: Path, cameras: GstServer, decode: str = "full", processes: int = 1) -> Path:
     """A site file of two cameras."""
     text = '[site]\nid = "town"\ndata = "data"\n[recording]\nsegment_s = 4\n[console]\nenabled = false\n'
+    text += f"[workers]\nprocesses = {processes}\n"
     text += "[analysis]\ninterval_s = 10\n"
     for name in ("gate", "yard"):
         text += f'[[camera]]\nid = "{name}"\nurl = "{cameras.url(name)}"\ndecode = "{decode}"\n{RULES}'
@@ -59,7 +60,7 @@ def site(folder: Path, cameras: GstServer, decode: str = "full", **more: str) ->
     return path
 
 
-def linli(*args: str | Path, **more: object) -> "subprocess.CompletedProcess[str]":
+def linli(*args: str | Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "cli.main", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
 
@@ -116,10 +117,11 @@ def test_live_and_replay_give_the_same_bytes(cameras: GstServer, tmp_path: Path)
         assert (tmp_path / "data" / "objects" / "clips" / f"{alert['subject']}.mp4").stat().st_size > 10_000
 
 
-def test_lazy_decoding_replays_the_same_too(cameras: GstServer, tmp_path: Path) -> None:
-    path = site(tmp_path, cameras, decode="lazy")
+def test_lazy_decoding_in_two_processes_replays_the_same_too(cameras: GstServer, tmp_path: Path) -> None:
+    path = site(tmp_path, cameras, decode="lazy", processes=2)
     done = linli("run", path, "--for", "16")
     assert done.returncode == 0, done.stderr
+    assert_sequences_have_no_hole(tail(path))
     for camera in ("gate", "yard"):
         figures = replayed(path, camera)
         assert figures["missing"] == figures["extra"] == 0
