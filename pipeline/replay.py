@@ -16,8 +16,10 @@ from events.events import Event, camera_source
 from pipeline.lane import Lane, Sink
 from pipeline.loop import CameraLoop, Note
 from pipeline.policy import AsSeen, Policy, Unlimited
+from pipeline.sink import unpack
 from pipeline.stored import Run, drive, plan, traced
 from storage import trace
+from storage.catalog import SnapshotRow
 from storage.journal import Journal
 from storage.rows import SegmentRow
 
@@ -141,9 +143,11 @@ class Replayer:
                 after=after,
                 progress=lambda pts, base=base, run=run: progress(base + (pts - run.first_pts) / 90_000),  # type: ignore[misc]
             )
-            until = after.first_pts if after else (None if last else run.last_pts)
+            stop = self._numbers(after)
+            # Without the next segment's snapshot nobody knows what was given later: time has to do.
+            until = None if last or stop is not None else run.last_pts
             got = {e.id: e for e in sink.got if until is None or e.pts < until}
-            had = {e.id: e for e in self._journaled(run, until)}
+            had = {e.id: e for e in self._journaled(run, until, stop)}
             if end == "killed":
                 notes += _without_lost(run, had, got)
             for id, event in had.items():
@@ -213,11 +217,17 @@ class Replayer:
                 return row
         return None
 
-    def _journaled(self, run: Run, until: int | None) -> list[Event]:
-        """The journal's events of the run: after its snapshot and before `until`."""
-        after = -1
+    def _numbers(self, segment: SegmentRow | None) -> dict[str, int] | None:
+        """The sequence numbers, by family, that come next at the segment's snapshot."""
+        kept = segment and self._journal.snapshot(self._camera, self._stream, segment.id)
+        return _sequences(kept) if kept else None
+
+    def _journaled(self, run: Run, until: int | None, stop: dict[str, int] | None = None) -> list[Event]:
+        """The journal's events of the run: after its snapshot, before `until`, with numbers below `stop`."""
+        # Numbers, not times: with B-frames a picture before the snapshot's packet can come out after it.
+        first: dict[str, int] = {}
         if run.snapshot is not None:
-            after = run.snapshot.pts
+            first = _sequences(run.snapshot)
         found: list[Event] = []
         offset = 0
         while records := self._journal.read(offset, 2000, FAMILIES):
@@ -227,8 +237,9 @@ class Replayer:
                 for r in records
                 if r.event.source == self._source
                 and r.event.epoch == run.epoch.epoch
-                and r.event.pts > after
+                and r.event.sequence >= first.get(r.event.family, 0)
                 and (until is None or r.event.pts < until)
+                and (stop is None or r.event.sequence < stop.get(r.event.family, 0))
             ]
         return found
 
@@ -240,6 +251,11 @@ class Replayer:
         if run.segments[0].n > 0 and run.snapshot is None:
             doubts.append(f"segment {run.segments[0].n} has no snapshot to start from")
         return doubts
+
+
+def _sequences(snapshot: SnapshotRow) -> dict[str, int]:
+    found: dict[str, int] = unpack(snapshot.blob)["engine"]["run"]["sequences"]
+    return found
 
 
 def _without_lost(run: Run, had: dict[str, Event], got: dict[str, Event]) -> list[str]:

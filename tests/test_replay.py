@@ -34,6 +34,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     opened.journal.close()
 
 
+@pytest.fixture(scope="module")
+def b_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw(tmp_path_factory.mktemp("replay") / "b.mp4", 6, visits((15, 40)), bf="2")
+
+
 @pytest.fixture
 def replayer(site: Recorded) -> Replayer:
     return Replayer("town", "gate", "main", site.journal, site.footage, site.model)
@@ -54,6 +59,20 @@ def test_a_span_begins_at_a_snapshot(site: Recorded, replayer: Replayer) -> None
     assert (found.missing, found.extra) == ((), ())
     assert 1 <= found.same < len(site.events())
     assert found.seconds < 5
+
+
+@pytest.mark.parametrize("phase_us", range(0, 2_000_000, 100_000))
+def test_an_interval_may_end_at_any_picture(tmp_path: Path, b_frames: Path, phase_us: int) -> None:
+    """With B-frames it can be closed after the snapshot of a picture that is shown later."""
+    other = open_site(tmp_path)
+    other.clock.advance(phase_us / 1e6)
+    record(other, b_frames)
+    replayer = Replayer("town", "gate", "main", other.journal, other.footage, other.model)
+    start = START_US + phase_us
+    for span in ((None, None), (start + 2_500_000, start + 3_500_000)):
+        found = replayer.as_seen(other.make_lane, *span)
+        assert (found.missing, found.extra) == ((), ())
+    other.journal.close()
 
 
 def test_every_frame_shows_what_was_shed(site: Recorded, replayer: Replayer) -> None:
