@@ -15,7 +15,7 @@ import msgspec
 
 from benchmarks.common import add_json_flag, run
 from benchmarks.rigs import busy_clips, cost
-from pipeline.loop import LoopSettings
+from pipeline.contract import LoopSettings
 
 GOAL = "the loop's own cost (all but libav's decoding and inference) at most 15 % of the bare sum"
 

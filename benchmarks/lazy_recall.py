@@ -28,7 +28,8 @@ from events.clock import thread_cpu_ns
 from events.engine import Engine
 from events.errors import LinliError
 from ingest.footage import FootageSource
-from pipeline.loop import CameraLoop, LoopSettings
+from pipeline.contract import LoopSettings
+from pipeline.loop import CameraLoop
 from pipeline.meter import Meter
 from storage import trace
 from testbed.compose import ComposeSpec, PassTruth, compose, standard_set

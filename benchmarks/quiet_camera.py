@@ -14,7 +14,7 @@ import msgspec
 
 from benchmarks.common import add_json_flag, run
 from benchmarks.rigs import MAIN, SUB, cost, quiet_clip
-from pipeline.loop import LoopSettings
+from pipeline.contract import LoopSettings
 
 GOAL = (
     "at most 1.5 times the bare cost for 640x360@12 GOP 24 and 1080p25 GOP 50; "

@@ -15,7 +15,7 @@ from events.errors import LinliError
 from events.rules import Intrusion, Line, Rule, Zone
 from ingest.rtsp import RtspSource
 from pipeline.capacity import Cost, Decode, Rig, measure
-from pipeline.loop import LoopSettings
+from pipeline.contract import LoopSettings
 from testbed.compose import ComposeSpec, compose
 from testbed.rtsp import GstServer, Mount, ServerMissing
 

@@ -19,8 +19,8 @@ from ingest.footage import FootageSource
 from ingest.rtsp import RtspSource
 from ingest.source import Source
 from pipeline.capacity import Cost, Rig, measure
+from pipeline.contract import LoopSettings
 from pipeline.evaluate import evaluate as run_evaluation
-from pipeline.loop import LoopSettings
 from pipeline.truth import Line, read_truth
 
 CLIP = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -12,7 +12,7 @@ from types import FrameType
 import click
 
 from cli import settings as site_settings
-from cli import wiring
+from cli import whole, wiring
 from cli.settings import Settings
 from events.clock import SystemClock
 from events.errors import ConfigError, LinliError
@@ -44,18 +44,18 @@ def supervise(
     """Run the site until SIGTERM, SIGINT or `for_s`; drain; answer what was done."""
     clock = SystemClock()
     paths = wiring.Paths(loaded.data).make()
-    with wiring.alone(paths, clock):
-        wiring.check(loaded, clock)
+    with whole.alone(paths, clock):
+        whole.check(loaded, clock)
         for old in paths.run.glob("worker-*.json"):
             old.unlink()
-        before = wiring.totals(loaded, clock)
+        before = whole.totals(loaded, clock)
         stop = threading.Event()
         stop_on_signals(stop)
-        supervisor = Supervisor(children(loaded), clock, fell=wiring.tell_fallen(loaded, clock))
+        supervisor = Supervisor(children(loaded), clock, fell=whole.tell_fallen(loaded, clock))
         ready()
         until = clock.monotonic() + for_s if for_s is not None else None
         supervisor.run(stop, until)
-        return wiring.summary(loaded, before, wiring.totals(loaded, clock))
+        return whole.summary(loaded, before, whole.totals(loaded, clock))
 
 
 def children(loaded: Settings) -> list[Child]:
@@ -91,7 +91,7 @@ def worker(site: Path, shard: str) -> None:
     _as_child(stop)
     loaded = site_settings.load(site)
     paths = wiring.Paths(loaded.data).make()
-    with wiring.among_workers(paths):
+    with whole.among_workers(paths):
         built = wiring.worker(loaded, int(number), int(of), SystemClock())
         built.run(stop, paths.run / f"worker-{number}.json")
 

@@ -12,8 +12,8 @@ from events.events import Health, camera_source
 from events.media import TICKS, Anchor, Discontinuity
 from ingest.backoff import Backoff, failure_of
 from ingest.source import Opened, Source
+from pipeline.contract import State
 from pipeline.lane import Arrived, Begin, End, Lane
-from pipeline.loop import State
 from pipeline.meter import Meter
 from storage.journal import Journal
 from storage.segments import SegmentWriter

@@ -24,8 +24,9 @@ from events.engine import Engine
 from events.rules import Rule
 from ingest.source import Opened, Source
 from pipeline.camera import ANALYSED_FRAGMENT_S, Reader
+from pipeline.contract import LoopSettings
 from pipeline.lane import Lane
-from pipeline.loop import CameraLoop, LoopSettings
+from pipeline.loop import CameraLoop
 from pipeline.meter import Meter
 from pipeline.policy import Limits, Live
 from pipeline.scheduler import Scheduler, SchedulerSettings

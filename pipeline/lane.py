@@ -14,7 +14,8 @@ from events.clock import Clock
 from events.events import Event
 from events.media import TICKS, Anchor
 from ingest.packets import Packet, StreamInfo
-from pipeline.loop import CameraLoop, Look, Note
+from pipeline.contract import Look, Note
+from pipeline.loop import CameraLoop
 from pipeline.policy import Policy
 from storage import trace
 from storage.rows import SegmentRow

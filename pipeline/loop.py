@@ -10,12 +10,12 @@ for it (looks refused, packets skipped, decoding mode) is in the trace, all else
 
 A segment of footage begins where the decoder is empty, and a snapshot taken after the segment's first packet
 lets any later run continue from there bit for bit (`docs/design.md`, Time, identity, determinism).
+
+The file is longer than most here: the states share one decoder, and parts of it would tell half a story each.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 import av
 import msgspec
@@ -25,91 +25,15 @@ from detectors.detections import Crop, Detections, Tracker
 from detectors.manifest import Input
 from events.engine import Engine
 from events.errors import IllegalTransition
-from events.events import Event
 from events.media import Anchor, CaptureMap, seconds, ticks
 from events.observations import Observation
 from ingest.decode import LazyDecoder
 from ingest.gate import Gate, Luma, luma
 from ingest.packets import Packet, StreamInfo
 from ingest.watch import PictureWatch
+from pipeline.contract import ALLOWED, Look, LoopSettings, Mode, Note, Output, State, Tally
 from pipeline.meter import Meter
 from storage import trace
-from storage.trace import Line
-
-Mode = Literal["lazy", "full"]
-
-
-class State(StrEnum):
-    """How much of the stream is decoded."""
-
-    ASLEEP = "asleep"
-    AWAKE = "awake"
-    DOZING = "dozing"
-
-
-ALLOWED: dict[State, frozenset[State]] = {
-    State.ASLEEP: frozenset({State.AWAKE}),
-    State.AWAKE: frozenset({State.ASLEEP, State.DOZING}),
-    State.DOZING: frozenset({State.AWAKE, State.ASLEEP}),
-}
-
-
-class LoopSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the loop of one camera is told; times in seconds of media time."""
-
-    fps: float = 5.0
-    """Pictures a second that are looked at while awake."""
-    quiet_s: float = 2.0
-    """Nothing moved and nothing is tracked for so long: fall asleep."""
-    doze_s: float = 10.0
-    """Something is tracked but nothing moved for so long: doze."""
-    gop_limit_s: float = 2.0
-    """Keyframes further apart than this would leave the camera blind for too long: decode everything."""
-    held_limit: int = 16 << 20
-    """Bytes of packets held while asleep; more, and everything is decoded until the next keyframe."""
-    mode: Mode = "lazy"
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A picture that is worth inference."""
-
-    frame: av.VideoFrame
-    pts: int
-    crops: tuple[Crop, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something about the camera's health, without a place in the deterministic sequence of events."""
-
-    what: str
-    state: Literal["raised", "cleared", "note"]
-    message: str
-    detail: dict[str, float | str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Output:
-    """What the loop has to say since it was last asked."""
-
-    events: list[Event] = field(default_factory=list)
-    trace: list[Line] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Tally:
-    """What the loop did in all."""
-
-    packets: int = 0
-    decoded: int = 0
-    probed: int = 0
-    inferred: int = 0
-    refused: int = 0
-    skipped: int = 0
-    wakes: int = 0
-    tracks: int = 0
 
 
 class CameraLoop:

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from ingest.packets import Packet
-from pipeline.loop import Mode
+from pipeline.contract import Mode
 from storage import trace
 
 

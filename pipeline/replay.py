@@ -13,8 +13,9 @@ from detectors.detections import Detector
 from events import codec
 from events.errors import LinliError
 from events.events import Event, camera_source
+from pipeline.contract import Note
 from pipeline.lane import Lane, Sink
-from pipeline.loop import CameraLoop, Note
+from pipeline.loop import CameraLoop
 from pipeline.policy import AsSeen, Policy, Unlimited
 from pipeline.sink import unpack
 from pipeline.stored import Run, drive, plan, traced

@@ -13,7 +13,8 @@ from events.clock import Clock
 from events.errors import StorageError
 from events.events import Event, Health, camera_source
 from pipeline.committed import Committed
-from pipeline.loop import CameraLoop, Note
+from pipeline.contract import Note
+from pipeline.loop import CameraLoop
 from storage import trace
 from storage.journal import Journal
 from storage.rows import SegmentRow

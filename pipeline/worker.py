@@ -11,8 +11,9 @@ import msgspec
 from events.clock import Clock, process_cpu_ns
 from events.errors import LinliError
 from pipeline.camera import Reader
+from pipeline.contract import Note
 from pipeline.lane import Lane
-from pipeline.loop import CameraLoop, Note
+from pipeline.loop import CameraLoop
 from pipeline.scheduler import Scheduler
 from storage.journal import Journal
 

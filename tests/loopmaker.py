@@ -17,8 +17,9 @@ from events.events import Event
 from events.media import TICKS, Anchor
 from events.rules import Intrusion, Line, Rule
 from ingest.packets import Packet, StreamInfo
+from pipeline.contract import LoopSettings, Mode, Note
 from pipeline.lane import Arrived, Begin, End, Lane
-from pipeline.loop import CameraLoop, LoopSettings, Mode, Note
+from pipeline.loop import CameraLoop
 from pipeline.meter import Meter
 from pipeline.policy import Policy
 from pipeline.sink import pack, unpack

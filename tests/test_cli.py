@@ -12,7 +12,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from cli import settings, wiring
+from cli import settings, whole, wiring
 from cli.main import main
 from events.clock import SystemClock
 from events.errors import ConfigError
@@ -238,18 +238,18 @@ def test_a_killed_supervisor_leaves_no_orphan_and_the_next_run_waits_for_them(
 def test_the_next_run_begins_only_when_the_last_workers_are_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wiring, "DRAIN_S", 0.3)
+    monkeypatch.setattr(whole, "DRAIN_S", 0.3)
     paths = wiring.Paths(settings.load(site_file(tmp_path, {"gate": "rtsp://h/m"})).data).make()
     clock = SystemClock()
-    with wiring.among_workers(paths), wiring.among_workers(paths):
+    with whole.among_workers(paths), whole.among_workers(paths):
         started = time.monotonic()
-        with pytest.raises(ConfigError, match="workers of an earlier run"), wiring.alone(paths, clock):
+        with pytest.raises(ConfigError, match="workers of an earlier run"), whole.alone(paths, clock):
             pass
         assert time.monotonic() - started > 0.3
-    second = wiring.alone(paths, clock)
+    second = whole.alone(paths, clock)
     with (
-        wiring.alone(paths, clock),
-        wiring.among_workers(paths),
+        whole.alone(paths, clock),
+        whole.among_workers(paths),
         pytest.raises(ConfigError, match="another `linli run` uses"),
     ):
         second.__enter__()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cli import settings, wiring
+from cli import settings, whole, wiring
 from cli.doctor import Finding, examine
 from cli.main import main
 from events.clock import SystemClock
@@ -98,7 +98,7 @@ def test_a_stream_that_jumps_is_a_finding(cameras: GstServer, tmp_path: Path) ->
 def broken(folder: Path, change: str) -> list[Finding]:
     path = site_file(folder, {"gate": "rtsp://127.0.0.1:9/x"})
     data = folder / "data"
-    wiring.totals(settings.load(path), SystemClock())  # makes journal and store
+    whole.totals(settings.load(path), SystemClock())  # makes journal and store
     match change:
         case "store":
             (data / "store.db").write_bytes(b"no database at all, " * 400)

@@ -13,8 +13,8 @@ from events import codec
 from events.events import Crossing
 from events.media import TICKS, seconds, ticks
 from ingest.packets import Packet, StreamInfo
+from pipeline.contract import ALLOWED, LoopSettings, Mode, State
 from pipeline.lane import Arrived
-from pipeline.loop import ALLOWED, LoopSettings, Mode, State
 from pipeline.policy import AsSeen, Unlimited
 from storage import trace
 from tests.clipmaker import packets_of

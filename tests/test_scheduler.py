@@ -10,8 +10,8 @@ from detectors.detections import Detections
 from events.clock import SystemClock
 from events.errors import ModelError
 from ingest.packets import Packet, StreamInfo
+from pipeline.contract import LoopSettings
 from pipeline.lane import Arrived, Begin, End, Lane
-from pipeline.loop import LoopSettings
 from pipeline.meter import Meter
 from pipeline.policy import Limits, Live
 from pipeline.scheduler import Scheduler, SchedulerSettings

@@ -17,8 +17,8 @@ from ingest.footage import FootageSource
 from ingest.packets import Packet
 from ingest.source import Opened, Source
 from pipeline.camera import Reader
+from pipeline.contract import LoopSettings
 from pipeline.lane import Lane
-from pipeline.loop import LoopSettings
 from pipeline.meter import Meter
 from pipeline.policy import Limits, Live
 from pipeline.scheduler import Scheduler, SchedulerSettings
