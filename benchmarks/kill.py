@@ -106,10 +106,11 @@ def _kill(worker: psutil.Process, data: Path, committed: dict[str, int], clock: 
     if journal.exists():
         with sqlite3.connect(f"file:{journal}?mode=ro", uri=True, timeout=30) as db:
             committed.update(db.execute("SELECT id, offset FROM events").fetchall())
+    worker.suspend()  # so that nothing is written between the look and the kill
+    now, started = clock.wall_us() / 1e6, worker.create_time()
     grown = [path.stat().st_mtime for path in (data / "footage").rglob("*.part")]
     worker.kill()
-    now = clock.wall_us() / 1e6
-    return [now - at for at in grown]
+    return [now - at for at in grown if at > started]  # the others are of a kill before, not yet recovered
 
 
 def _verdict(
