@@ -65,9 +65,9 @@ def children(loaded: Settings) -> list[Child]:
     children = [
         Child(f"worker-{i}", [*linli, "worker", site, "--shard", f"{i}/{shards}"]) for i in range(shards)
     ]
-    children.append(Child("services", [*linli, "services", site]))
+    children.append(Child("services", [*linli, "services", site], stage=1))
     if loaded.file.console.enabled:
-        children.append(Child("console", [*linli, "console", site]))
+        children.append(Child("console", [*linli, "console", site], stage=2))
     return children
 
 

@@ -126,6 +126,11 @@ class Lane:
         return bool(self._items) or self._look is not None
 
     @property
+    def bytes(self) -> int:
+        """Of packets waiting here, or held by the loop while the camera is asleep."""
+        return self.queued_bytes + self.loop.held_bytes
+
+    @property
     def behind_s(self) -> float:
         """Media time between the packet last fed and the newest one received."""
         return max(self._newest - self._pts, 0) / TICKS if self._items else 0.0

@@ -66,6 +66,7 @@ class CameraLoop:
         self._forced = ""
         self._newest_track = 0
         self._due = 0
+        self._held_bytes = 0
 
     def remember(self, state: dict[str, Any]) -> None:
         """Take over from an earlier snapshot what the rules know beyond one epoch."""
@@ -152,6 +153,16 @@ class CameraLoop:
     def mode(self) -> Mode:
         """What is in force: `full` also where the stream cannot be decoded lazily."""
         return "full" if self._forced else self._mode
+
+    @property
+    def choice(self) -> Mode | None:
+        """The mode that was chosen; None where the stream leaves no choice."""
+        return None if self._forced else self._mode
+
+    @property
+    def held_bytes(self) -> int:
+        """Of the packets held while asleep."""
+        return self._held_bytes
 
     @property
     def blind_s(self) -> float:

@@ -72,6 +72,11 @@ class Live:
         """Too many bytes wait: skip to where the camera is now."""
         self._skipping = True
 
+    @property
+    def wanted(self) -> Mode | None:
+        """What the camera was asked for and has not begun."""
+        return self._wanted
+
     def want(self, mode: Mode) -> None:
         """The scheduler's choice for a camera with `decode = "auto"`."""
         self._wanted = mode

@@ -3,13 +3,13 @@
 import logging
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from detectors.detections import Detector
 from events.clock import Clock
 from events.errors import ModelError, StorageError
+from pipeline.contract import Mode
 from pipeline.lane import Lane
 from pipeline.meter import Meter
 from pipeline.policy import Live
@@ -21,7 +21,7 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the analysis thread shares itself out."""
 
     queued_limit: int = 256 << 20
-    """Bytes of packets waiting over all cameras; above it the camera furthest behind sheds."""
+    """Bytes of packets waiting, or held while asleep, over all cameras; above it the one with most sheds."""
     lazy_above: float = 0.75
     """Share of its time the thread may work before cameras with `decode = "auto"` turn lazy."""
     full_below: float = 0.35
@@ -122,9 +122,9 @@ class Scheduler:
         self.meter.stop("journal")  # the loop marked its own stages; the rest was saying what it found
 
     def _bound(self) -> None:
-        if sum(lane.queued_bytes for lane in self._lanes) <= self._settings.queued_limit:
+        if sum(lane.bytes for lane in self._lanes) <= self._settings.queued_limit:
             return
-        worst = max(self._lanes, key=lambda lane: lane.queued_bytes)
+        worst = max(self._lanes, key=lambda lane: lane.bytes)
         if isinstance(worst.policy, Live):
             worst.policy.force()
 
@@ -138,11 +138,16 @@ class Scheduler:
         self._reviewed, self._idle_s = now, 0.0
         candidates = [lane for lane in self._lanes if lane.camera in self._auto]
         if self.load > self._settings.lazy_above:
-            self._turn([lane for lane in candidates if lane.loop.mode == "full"], "lazy")
+            self._turn(candidates, "lazy")
         elif self.load < self._settings.full_below:
-            self._turn([lane for lane in candidates if lane.loop.mode == "lazy"], "full")
+            self._turn(candidates, "full")
 
     @staticmethod
-    def _turn(lanes: Sequence[Lane], mode: Any) -> None:
-        if lanes and isinstance(lanes[0].policy, Live):
-            lanes[0].policy.want(mode)
+    def _turn(lanes: Sequence[Lane], mode: Mode) -> None:
+        """Ask one camera, of those that can follow and were not asked already (one that is away may be)."""
+        for lane in lanes:
+            policy = lane.policy
+            able = lane.loop.choice is not None and lane.loop.choice != mode
+            if able and isinstance(policy, Live) and policy.wanted != mode:
+                policy.want(mode)
+                return

@@ -5,8 +5,8 @@ way, the child sees the end of input and drains. So a killed supervisor leaves n
 """
 
 import logging
+import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +22,8 @@ class Child:
 
     name: str
     argv: Sequence[str]
+    stage: int = 0
+    """Children of a lower stage drain before it, those of the same together."""
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
     next_start: float = 0.0
@@ -44,7 +46,7 @@ class Restart:
 
 @dataclass(slots=True)
 class Supervisor:
-    """`children` in the order in which they drain: what produces first, what reads it last."""
+    """Stages are in the order in which children drain: what produces first, what reads it last."""
 
     children: list[Child]
     clock: Clock
@@ -63,19 +65,21 @@ class Supervisor:
             self.drain()
 
     def drain(self, timeout_s: float = 60.0) -> None:
-        """Ask each to end, in order; what does not within the time-out is killed."""
-        for child in self.children:
-            process, child.process = child.process, None
-            if process is None:
-                continue
-            assert process.stdin is not None
-            process.stdin.close()
-            try:
-                process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                log.error("%s did not drain within %.0f s and is killed", child.name, timeout_s)
-                process.kill()
-                process.wait()
+        """Ask all of a stage to end and wait, then the next stage; who takes too long is killed."""
+        for stage in sorted({child.stage for child in self.children}):
+            ending = [(c, c.process) for c in self.children if c.stage == stage and c.process is not None]
+            for child, process in ending:
+                child.process = None
+                assert process.stdin is not None
+                process.stdin.close()
+            until = self.clock.monotonic() + timeout_s
+            for child, process in ending:
+                try:
+                    process.wait(max(until - self.clock.monotonic(), 0.1))
+                except subprocess.TimeoutExpired:
+                    log.error("%s did not drain within %.0f s and is killed", child.name, timeout_s)
+                    process.kill()
+                    process.wait()
 
     def _watch(self, child: Child) -> None:
         now = self.clock.monotonic()
@@ -99,7 +103,8 @@ def ends_with_parent(stop: threading.Event) -> None:
     """In a child: set `stop` when the supervisor closes our standard input or is gone."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
+        # Not by sys.stdin: its lock, held by this thread, would abort an interpreter that ends itself.
+        while os.read(0, 4096):
             pass
         stop.set()
 

@@ -163,6 +163,22 @@ def test_cameras_on_auto_turn_lazy_under_load_and_full_again(clip: tuple[StreamI
     assert not [line for line in told.lines if isinstance(line, trace.Mode)]
 
 
+def test_a_camera_that_cannot_turn_lazy_does_not_keep_the_others_from_it(
+    clip: tuple[StreamInfo, list[Packet]],
+) -> None:
+    """The first is away, and so never comes to the keyframe at which it would turn."""
+    (away, _), (here, kept) = lane("away"), lane("here")
+    info, packets = clip
+    arrived = cut(info, packets, [])
+    limits = {"review_s": 0.2, "lazy_above": 0.3, "full_below": 0.0}
+    with running(Slow(0.1), [away, here], frozenset({"away", "here"}), **limits) as made:
+        here.put(Begin(7, info, ANCHOR))
+        for part in (arrived[:30], arrived[30:60], arrived[60:]):
+            hurry(here, part, made)
+            time.sleep(0.8)
+    assert [line.mode for line in kept.lines if isinstance(line, trace.Mode)][:1] == ["lazy"]
+
+
 def test_a_failure_at_one_camera_is_not_the_others(clip: tuple[StreamInfo, list[Packet]]) -> None:
     (bad, told), (good, kept) = lane("bad"), lane("good")
 

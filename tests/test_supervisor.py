@@ -37,9 +37,10 @@ Supervisor([Child("a", sys.argv[1:])], SystemClock()).run(threading.Event())
 """
 
 
-def sound(folder: Path, name: str, last_s: float = 0.0) -> Child:
+def sound(folder: Path, name: str, last_s: float = 0.0, stage: int = 0) -> Child:
     """A process that drains for so long, and then writes its name."""
-    return Child(name, [sys.executable, "-c", CHILD, str(folder / name), str(last_s), str(folder / "order")])
+    argv = [sys.executable, "-c", CHILD, str(folder / name), str(last_s), str(folder / "order")]
+    return Child(name, argv, stage)
 
 
 def until(happened: Callable[[], object], seconds: float = 10.0) -> None:
@@ -80,10 +81,35 @@ def _here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_children_drain_in_order(tmp_path: Path) -> None:
     """What produces first, what reads it last, although the first takes longer."""
-    first, second = sound(tmp_path, "first", 0.5), sound(tmp_path, "second")
+    first, second = sound(tmp_path, "first", 0.5), sound(tmp_path, "second", stage=1)
     with Running(first, second):
         until(lambda: (tmp_path / "first").exists() and (tmp_path / "second").exists())
     assert (tmp_path / "order").read_text().split() == ["first", "second"]
+
+
+def test_children_of_a_stage_drain_together(tmp_path: Path) -> None:
+    slow = [sound(tmp_path, f"worker-{n}", 1.0) for n in range(3)]
+    with Running(*slow) as run:
+        until(lambda: all((tmp_path / child.name).exists() for child in slow))
+        started = time.monotonic()
+        run.stop.set()
+        run.thread.join(20)
+        took = time.monotonic() - started
+    assert len((tmp_path / "order").read_text().split()) == 3
+    assert took < 2.5  # one after the other they take three seconds and more
+
+
+def test_a_child_that_ends_by_itself_ends_with_its_own_status(tmp_path: Path) -> None:
+    script = """
+import sys, threading, time
+from pipeline.supervisor import ends_with_parent
+ends_with_parent(threading.Event())
+time.sleep(0.2)
+sys.exit(3)
+"""
+    with Running(Child("tired", [sys.executable, "-c", script])) as run:
+        until(lambda: run.fallen)
+    assert run.fallen[0] == ("tired", 3)
 
 
 def test_a_killed_child_is_started_again_and_told(tmp_path: Path) -> None:
