@@ -1,19 +1,19 @@
 """Evidence: a picture and a clip of each alert, people pixelated, cut from the footage behind the live loop.
 
 A consumer of the bus like any other. It commits only what is done, so a kill makes it cut a clip again, never
-miss one. Nothing here costs the frame loop anything.
+miss one; a full disk makes it wait. Nothing here costs the frame loop anything.
 """
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from events.bus import Bus, Subscription
 from events.clock import Clock
-from events.errors import LinliError, StorageError
+from events.errors import DiskFull, LinliError, StorageError
 from events.events import AlertRaised, Event
 from storage.clips import cut_pixelated
 from storage.journal import Journal
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 GROUP = "evidence"
 PATIENCE_S = 90.0
 """How long footage and trace of an alert are waited for before what is there is taken."""
+
+SURE_US = 1_500_000
+"""The trace has to be so far beyond a moment: until then a track may still be found that was there."""
 
 
 class EvidenceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +100,7 @@ class Evidence:
         self._thread.start()
 
     def stop(self) -> None:
-        """Cut what there is footage for, then end; the rest is cut at the next start."""
+        """Cut what all footage is there for, then end; the rest is cut at the next start."""
         self._stop.set()
         self._thread.join(45.0)
 
@@ -108,13 +111,17 @@ class Evidence:
 
     def _run(self) -> None:
         subscription = self._bus.subscribe(GROUP, ("alert",))
+        said = ""
         try:
             while True:
                 stopping = self._stop.is_set()
                 try:
                     self._round(subscription, stopping)
+                    said = ""
                 except StorageError as e:
-                    log.error("evidence has to wait: %s", e)
+                    if str(e) != said:  # not at each attempt
+                        log.error("evidence has to wait: %s", e)
+                    said = str(e)
                     self._stop.wait(2.0)
                 if stopping:
                     return
@@ -127,28 +134,42 @@ class Evidence:
             if isinstance(record.event.data, AlertRaised):
                 now = self._clock.monotonic()
                 self._jobs.append(_Job(record.offset, record.event, record.event.key, now))
-        self.work(hurry=stopping)
-        done = min((job.offset - 1 for job in self._jobs), default=self._read_to)
-        if done > 0:
-            subscription.commit(done)
+        try:
+            self.work(stopping)
+        finally:
+            done = min((job.offset - 1 for job in self._jobs), default=self._read_to)
+            if done > 0:
+                subscription.commit(done)
 
-    def work(self, hurry: bool = False) -> None:
-        """Do what can be done now. `hurry`: take what is there."""
-        for job in self._jobs:
-            patient = not hurry and self._clock.monotonic() - job.since < PATIENCE_S
-            try:
-                job.picture = job.picture or self._picture(job, patient)
-                job.clip = job.clip or self._clip(job, patient)
-            except (LinliError, OSError, ValueError) as e:
-                if not patient:
-                    log.error("no evidence for alert %s of %s: %s", job.event.subject, job.camera, e)
-                    job.picture = job.clip = True
-        self._jobs = [job for job in self._jobs if not (job.picture and job.clip)]
+    def work(self, stopping: bool = False) -> None:
+        """Do what can be done now. `stopping`: nothing more is recorded, so that nothing later is waited for.
 
-    def _picture(self, job: _Job, patient: bool) -> bool:
+        Raises:
+            DiskFull: what was not done stays to be done.
+        """
+        try:
+            for job in self._jobs:
+                patient = self._clock.monotonic() - job.since < PATIENCE_S
+                waits = patient and not stopping
+                job.picture = job.picture or self._tried(self._picture, job, patient, waits)
+                job.clip = job.clip or self._tried(self._clip, job, patient, waits)
+        finally:
+            self._jobs = [job for job in self._jobs if not (job.picture and job.clip)]
+
+    def _tried(self, make: Callable[[_Job, bool, bool], bool], job: _Job, patient: bool, waits: bool) -> bool:
+        """Whether it is over with this job: done, or given up."""
+        try:
+            return make(job, patient, waits)
+        except DiskFull:
+            raise
+        except (LinliError, OSError, ValueError) as e:
+            if not patient:
+                log.error("no evidence for alert %s of %s: %s", job.event.subject, job.camera, e)
+            return not patient
+
+    def _picture(self, job: _Job, patient: bool, waits: bool) -> bool:
         at = job.event.time_us
-        rows = self._rows(job.camera, self._streams(job.camera), at, at + 5_000_000)
-        if patient and not self._reached(rows, at):
+        if patient and not self._reached(job.camera, at, waits):
             return False
         hidden = self._hidden(job.camera, at, at)
         shown = self._best(job.camera, at - 1_000_000, at)  # between two segments the first one's last counts
@@ -157,16 +178,16 @@ class Evidence:
         self._objects.put(f"pictures/{job.event.subject}.jpg", data)
         return True
 
-    def _clip(self, job: _Job, patient: bool) -> bool:
+    def _clip(self, job: _Job, patient: bool, waits: bool) -> bool:
         data = job.event.data
         assert isinstance(data, AlertRaised)
         settings = self._settings
         at = job.event.time_us
         start = max(data.since_us - int(settings.pre_s * 1e6), at - int(settings.longest_s * 1e6))
         end = at + int(settings.post_s * 1e6)
-        rows = self._rows(job.camera, self._streams(job.camera), start, end + 5_000_000)
-        if patient and not self._reached(rows, end):
+        if patient and not self._reached(job.camera, end, waits):
             return False
+        rows = self._rows(job.camera, self._streams(job.camera), start, end + 5_000_000)
         shown = self._best(job.camera, start, end)
         out = self._objects.path(f"clips/{job.event.subject}.mp4")
         traces = [self._footage / row.trace_path for row in rows if row.trace_path]
@@ -190,10 +211,23 @@ class Evidence:
         traces = [read_trace(self._footage / row.trace_path) for row in rows if row.trace_path]
         return Whereabouts(traces, self._settings.labels)
 
-    def _reached(self, rows: Collection[SegmentRow], at_us: int) -> bool:
-        """The trace has passed that moment, so that all there is to know of it is known."""
-        later = at_us + 1_500_000
-        if self._clock.wall_us() < later:
+    def _reached(self, camera: str, at_us: int, waits: bool) -> bool:
+        """All there is to know of that moment is known: the trace has passed it, or (where the stream ended
+        before) no epoch is open that may yet come there.
+
+        `waits`: a moment that is still to come is waited for; else what was open at the stop decides.
+        """
+        later = at_us + SURE_US
+        if waits and self._clock.wall_us() < later:
             return False
+        analysed = self._streams(camera)
+        running = [
+            stream
+            for of, stream, begun_us in self._journal.open_epochs()
+            if of == camera and begun_us < later
+        ]
+        if analysed not in running and (waits or not running):
+            return True
+        rows = self._rows(camera, analysed, at_us, later + 5_000_000)
         traces = [read_trace(self._footage / row.trace_path) for row in rows if row.trace_path]
         return Whereabouts(traces, self._settings.labels).passed(later)

@@ -116,6 +116,12 @@ class Catalog:
                 )
         return list(rows.values())
 
+    def open_epochs(self) -> list[tuple[str, str, int]]:
+        """Camera, stream and number of each epoch that nobody ended: it runs, or its worker was killed. The
+        number is the wall clock's time of its beginning, microseconds since 1970.
+        """
+        return [(camera, stream, epoch) for camera, stream, epoch in self._rows("open_epochs", ())]
+
     # -- snapshots
 
     def save_snapshot(

@@ -1,5 +1,6 @@
 """Pictures and clips of alerts: cut once, after a kill again, never in the way of others."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from events.errors import DiskFull
 from events.events import AlertCleared, AlertRaised
 from pipeline.evidence import GROUP, PATIENCE_S, Evidence, EvidenceSettings, sweep_evidence
 from storage.objects import FolderObjects
@@ -105,6 +107,75 @@ def test_lost_footage_is_given_up_after_a_while_and_blocks_nobody(
     worker._round(subscription, False)
     assert "no evidence for alert" in caplog.text
     assert site.journal.committed(GROUP) == max(r.offset for r in site.journal.read(0, 99, ("alert",)))
+
+
+def test_a_full_disk_is_waited_for_however_long_it_takes(
+    site: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = evidence(site, tmp_path / "objects")
+    subscription = site.bus.subscribe(GROUP, ("alert",))
+    with monkeypatch.context() as full:
+        full.setattr("storage.clips.os.replace", no_room)
+        with pytest.raises(DiskFull, match="free some space"):
+            worker._round(subscription, False)
+        site.clock.advance(PATIENCE_S + 1)
+        with pytest.raises(DiskFull):
+            worker._round(subscription, False)
+        with pytest.raises(DiskFull):
+            worker._round(subscription, True)
+    first = site.journal.read(0, 1, ("alert",))[0].offset
+    assert site.journal.committed(GROUP) < first
+    worker._round(subscription, False)
+    assert len(list((tmp_path / "objects").rglob("*.mp4"))) == 2
+    assert site.journal.committed(GROUP) > first
+
+
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def running_site(tmp_path: Path) -> Recorded:
+    """The second visit is at its height when the analysis stops, and the stream's epoch is open."""
+    opened = open_site(tmp_path)
+    record(opened, draw(tmp_path / "clip.mp4", 18, visits((25, 60), (85, 115))), killed_at=110)
+    return opened
+
+
+def test_a_stop_leaves_to_the_next_start_what_footage_still_comes_for(tmp_path: Path) -> None:
+    site = running_site(tmp_path)
+    first = evidence(site, tmp_path / "objects")
+    subscription = site.bus.subscribe(GROUP, ("alert",))
+    first._round(subscription, True)
+    done, left = (data.alert for data in alerts(site))
+    assert (tmp_path / "objects" / "clips" / f"{done}.mp4").exists()
+    assert not (tmp_path / "objects" / "clips" / f"{left}.mp4").exists()
+    records = site.journal.read(0, 99, ("alert",))
+    offset = next(r.offset for r in records if r.event.subject == left)
+    assert site.journal.committed(GROUP) < offset
+    site.journal.end_epoch("gate", "main", site.journal.open_epochs()[0][2], 0, "killed")
+    site.journal.flush()
+    second = evidence(site, tmp_path / "objects")
+    second._round(site.bus.subscribe(GROUP, ("alert",)), True)
+    assert (tmp_path / "objects" / "clips" / f"{left}.mp4").exists()
+    assert site.journal.committed(GROUP) >= offset
+    site.journal.close()
+
+
+def test_after_the_epoch_s_end_nothing_more_is_waited_for(tmp_path: Path) -> None:
+    """The trace never comes to the moment after the alert; nothing else will."""
+    site = running_site(tmp_path)
+    site.clock.advance(30)
+    worker = evidence(site, tmp_path / "objects")
+    subscription = site.bus.subscribe(GROUP, ("alert",))
+    worker._round(subscription, False)
+    left = alerts(site)[-1].alert
+    clip = tmp_path / "objects" / "clips" / f"{left}.mp4"
+    assert not clip.exists()  # it is open: more may come
+    site.journal.end_epoch("gate", "main", site.journal.open_epochs()[0][2], 0, "lost")
+    site.journal.flush()
+    worker._round(subscription, False)
+    assert clip.exists()
+    site.journal.close()
 
 
 def test_evidence_of_closed_alerts_goes_when_its_time_is_up(site: Recorded, tmp_path: Path) -> None:

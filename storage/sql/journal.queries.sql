@@ -15,6 +15,9 @@ WHERE offset > ? AND offset <= ? AND family IN (SELECT value FROM json_each(?)) 
 -- name: epoch_events
 SELECT body FROM events WHERE source = ? AND family IN ('alert', 'count') AND epoch = ? ORDER BY offset
 
+-- name: source_health
+SELECT body FROM events WHERE source = ? AND family = 'health' ORDER BY offset
+
 -- name: last_offset
 SELECT coalesce(max(offset), 0) FROM events
 
@@ -47,6 +50,9 @@ UPDATE epochs SET end_pts = ?, reason = ? WHERE camera = ? AND stream = ? AND ep
 SELECT e.epoch, e.info, e.end_pts, e.reason, a.body
 FROM epochs e JOIN anchors a USING (camera, stream, epoch)
 WHERE e.camera = ? AND e.stream = ? ORDER BY e.epoch, a.n
+
+-- name: open_epochs
+SELECT camera, stream, epoch FROM epochs WHERE end_pts IS NULL ORDER BY camera, stream, epoch
 
 -- name: last_anchor
 SELECT body FROM anchors WHERE camera = ? AND stream = ? AND epoch = ? ORDER BY n DESC LIMIT 1
