@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from detectors.detections import Detections
+from events.observations import Track
+
 Floats = NDArray[np.float64]
 
 VEHICLES = frozenset(("car", "truck", "bus", "van"))
@@ -54,6 +57,17 @@ def buffered_iou(a: Floats, b: Floats, buffer: float = 0.0) -> Floats:
     union = _area(a)[:, None] + _area(b)[None, :] - common
     iou: Floats = common / np.maximum(union, 1e-9)
     return iou
+
+
+def uncovered(detections: Detections, tracks: Sequence[Track], least: float = 0.5) -> list[int]:
+    """Rows of the detections that no track of their class covers with an overlap of at least `least`."""
+    if not len(detections) or not tracks:
+        return list(range(len(detections)))
+    boxes = np.array([(t.box.x1, t.box.y1, t.box.x2, t.box.y2) for t in tracks])
+    covers = buffered_iou(detections.boxes.astype(np.float64), boxes) >= least
+    if len({*detections.labels, *(t.label for t in tracks)}) > 1:
+        covers &= np.array(detections.labels)[:, None] == np.array([t.label for t in tracks])
+    return np.flatnonzero(~covers.any(axis=1)).tolist()
 
 
 def _widened(boxes: Floats, buffer: float) -> Floats:

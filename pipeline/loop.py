@@ -19,9 +19,11 @@ from typing import Any
 
 import av
 import msgspec
+import numpy as np
 
 from detectors import crops
-from detectors.detections import Crop, Detections, Tracker
+from detectors.association import uncovered
+from detectors.detections import Crop, Detections, Tracked, Tracker
 from detectors.manifest import Input
 from events.engine import Engine
 from events.errors import IllegalTransition
@@ -294,7 +296,7 @@ class CameraLoop:
                 self.tally.tracks += 1
         self._newest_track = max([self._newest_track, *(t.ordinal for t in tracked.tracks)])
         self._meter.stop("rules")
-        self.out.trace.append(trace.Frame.of(observation, closer))
+        self.out.trace.append(trace.Frame.of(observation, closer, _faint(detections, tracked)))
 
     def _rest(self, packet: Packet) -> None:
         """At a keyframe: has it been quiet for long enough to decode less?"""
@@ -452,3 +454,12 @@ class CameraLoop:
             self._decoder.decode(first)  # its picture was seen before the snapshot: last_pts passes it over
         else:
             self._held, self._held_bytes = [first], first.size
+
+
+def _faint(detections: Detections, tracked: Tracked) -> list[trace.Faint]:
+    """What was detected and is no track: nobody counts it, but a person in it has to be hidden."""
+    rows = uncovered(detections, tracked.tracks)
+    if not rows:
+        return []
+    edges = np.round(detections.boxes[rows].astype(np.float64), 1).tolist()
+    return [(detections.labels[n], x1, y1, x2, y2) for n, (x1, y1, x2, y2) in zip(rows, edges, strict=True)]

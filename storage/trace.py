@@ -22,6 +22,9 @@ from storage.database import make_folder
 TraceTrack = tuple[int, str, float, float, float, float, float, bool]
 """ordinal, label, score, x1, y1, x2, y2, seen; pixels of the analysed picture, to a tenth."""
 
+Faint = tuple[str, float, float, float, float]
+"""label, x1, y1, x2, y2 of what was detected and is no track (yet); pixels as above."""
+
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     pass
@@ -57,9 +60,16 @@ class Frame(_Line, frozen=True, kw_only=True, tag="frame"):
     pts: int
     tracks: tuple[TraceTrack, ...] = ()
     crops: tuple[tuple[int, int, int, int], ...] = ()
+    faint: tuple[Faint, ...] = ()
+    """So that people who are seen but not tracked can be hidden; no rule knows of them."""
 
     @classmethod
-    def of(cls, observation: Observation, crops: Sequence[tuple[int, int, int, int]] = ()) -> Self:
+    def of(
+        cls,
+        observation: Observation,
+        crops: Sequence[tuple[int, int, int, int]] = (),
+        faint: Sequence[Faint] = (),
+    ) -> Self:
         """The line for what the tracker made of a picture."""
         tracks = tuple(
             (
@@ -74,7 +84,7 @@ class Frame(_Line, frozen=True, kw_only=True, tag="frame"):
             )
             for t in observation.tracks
         )
-        return cls(pts=observation.pts, tracks=tracks, crops=tuple(crops))
+        return cls(pts=observation.pts, tracks=tracks, crops=tuple(crops), faint=tuple(faint))
 
 
 class Shed(_Line, frozen=True, kw_only=True, tag="shed"):

@@ -6,6 +6,7 @@ It fails closed: for a moment that no trace covers, or at which the box had no t
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence
+from itertools import pairwise
 
 from events.media import CaptureMap
 from events.observations import Box
@@ -23,6 +24,13 @@ _NEAR_US = 1_000_000
 """Looks this close together have nothing unseen between them; a track is hidden for as long before it was
 found and after it was lost."""
 
+_FAINT_US = 500_000
+"""What was detected without being tracked is hidden for so long before and after."""
+
+SKEW_US = 1_000_000
+"""What two streams of a camera may be apart in capture time: each has its own anchors, and by arrival each is
+uncertain by half a second."""
+
 _Track = tuple[list[int], list[Box]]
 """Times and boxes, in order."""
 
@@ -37,6 +45,7 @@ class Whereabouts:
         self._shed: list[tuple[int, int]] = []
         self._refused: list[int] = []
         self._samples: dict[tuple[int, int], dict[int, Box]] = {}
+        self._faint: dict[int, list[Box]] = {}
         self._looks: list[int] = []
         self.captures: dict[int, CaptureMap] = {}
         """Capture times by epoch, as the traces have them."""
@@ -50,24 +59,31 @@ class Whereabouts:
             (sorted(by_time), [by_time[t] for t in sorted(by_time)]) for by_time in self._samples.values()
         ]
 
-    def at(self, capture_us: int) -> list[Box] | None:
+    def at(self, capture_us: int, skew_us: int = 0) -> list[Box] | None:
         """Boxes to hide at this capture time, each 0 to 1 in both directions; None: unknown, hide everything.
 
         Between two looks a track's box is interpolated; over more than a second, or if it jumped, the hull of
         both is hidden. Where the looks themselves are further apart, all that either of them saw is hidden.
+
+        Args:
+            skew_us: for another stream than the analysed one (`SKEW_US`): each box covers all of its track's
+                way so long before and after, and what is unknown in that time is unknown here.
         """
-        covered = _within(self._covered, capture_us)
-        if covered is None or _within(self._shed, capture_us):
+        start, end = capture_us - skew_us, capture_us + skew_us
+        covered = next((span for span in self._covered if span[0] <= start and end <= span[1]), None)
+        if covered is None or any(a <= end and start <= b for a, b in self._shed):
             return None
-        n = bisect_right(self._looks, capture_us)
-        before = self._looks[n - 1] if n and self._looks[n - 1] >= covered[0] else None
-        after = self._looks[n] if n < len(self._looks) and self._looks[n] <= covered[1] else None
-        far = before is None or after is None or after - before > _NEAR_US
-        if far and self._was_refused(before, after):
-            return None
-        boxes = [box for track in self._tracks if (box := _track_at(track, capture_us)) is not None]
-        if far:
-            boxes += self._seen_at(before) + self._seen_at(after)
+        first, last = bisect_right(self._looks, start) - 1, bisect_right(self._looks, end)
+        inside = self._looks[first + 1 : last]
+        before = self._looks[first] if first >= 0 and self._looks[first] >= covered[0] else None
+        after = self._looks[last] if last < len(self._looks) and self._looks[last] <= covered[1] else None
+        boxes = [box for track in self._tracks if (box := _way(track, start, inside, end)) is not None]
+        boxes += self._faint_near(start, end)
+        for a, b in pairwise([before, *inside, after]):
+            if a is None or b is None or b - a > _NEAR_US:
+                if self._was_refused(a, b):
+                    return None
+                boxes += self._seen_at(a) + self._seen_at(b)
         return boxes
 
     def passed(self, capture_us: int) -> bool:
@@ -81,8 +97,8 @@ class Whereabouts:
             last = opening.pts
             for line in part:
                 match line:
-                    case trace.Frame(pts=pts, tracks=tracks):
-                        self._frame(opening, capture.at(pts), tracks)
+                    case trace.Frame(pts=pts):
+                        self._frame(opening, capture.at(pts), line)
                     case trace.Shed(from_pts=pts, to_pts=end) if end > pts:
                         self._shed.append((capture.at(pts), capture.at(end) - 1))
                     case trace.Shed(from_pts=pts):
@@ -92,13 +108,16 @@ class Whereabouts:
                 last = max(last, _reached(line))
             self._covered.append((capture.at(opening.pts), capture.at(last)))
 
-    def _frame(self, opening: trace.Open, at: int, tracks: Iterable[trace.TraceTrack]) -> None:
+    def _frame(self, opening: trace.Open, at: int, frame: trace.Frame) -> None:
         self._looks.append(at)
-        for ordinal, label, _, x1, y1, x2, y2, _ in tracks:
+        w, h = opening.width, opening.height
+        for ordinal, label, _, x1, y1, x2, y2, _ in frame.tracks:
             if label in self._labels:
-                w, h = opening.width, opening.height
                 box = Box(x1 / w, y1 / h, x2 / w, y2 / h)
                 self._samples.setdefault((opening.epoch, ordinal), {})[at] = box
+        for label, x1, y1, x2, y2 in frame.faint:
+            if label in self._labels:
+                self._faint.setdefault(at, []).append(Box(x1 / w, y1 / h, x2 / w, y2 / h))
 
     def _was_refused(self, before: int | None, after: int | None) -> bool:
         start = bisect_right(self._refused, before) if before is not None else 0
@@ -108,7 +127,13 @@ class Whereabouts:
     def _seen_at(self, look: int | None) -> list[Box]:
         if look is None:
             return []
-        return [pad(by_time[look], _LOOSE_PAD) for by_time in self._samples.values() if look in by_time]
+        tracked = [by_time[look] for by_time in self._samples.values() if look in by_time]
+        return [pad(box, _LOOSE_PAD) for box in (*tracked, *self._faint.get(look, ()))]
+
+    def _faint_near(self, start: int, end: int) -> list[Box]:
+        first, last = bisect_left(self._looks, start - _FAINT_US), bisect_right(self._looks, end + _FAINT_US)
+        near = [box for look in self._looks[first:last] for box in self._faint.get(look, ())]
+        return [pad(box, _LOOSE_PAD) for box in near]
 
 
 def _runs(lines: Sequence[trace.Line]) -> list[tuple[CaptureMap, trace.Open, Sequence[trace.Line]]]:
@@ -136,6 +161,20 @@ def _reached(line: trace.Line) -> int:
             return line.pts
 
 
+def _way(track: _Track, start: int, looks: Sequence[int], end: int) -> Box | None:
+    """The hull of the track's padded boxes from start to end; None when it was not there."""
+    if start == end:
+        return _track_at(track, start)
+    boxes = [box for t in (start, *looks, end) if (box := _track_at(track, t)) is not None]
+    return _hull(boxes) if boxes else None
+
+
+def _hull(boxes: Sequence[Box]) -> Box:
+    return Box(
+        min(b.x1 for b in boxes), min(b.y1 for b in boxes), max(b.x2 for b in boxes), max(b.y2 for b in boxes)
+    )
+
+
 def _track_at(track: _Track, t: int) -> Box | None:
     """The track's padded box at time t; None when it was not there."""
     times, boxes = track
@@ -148,8 +187,7 @@ def _track_at(track: _Track, t: int) -> Box | None:
         return pad(boxes[0 if n == 0 else -1], _LOOSE_PAD)
     a, b, span = boxes[n - 1], boxes[n], times[n] - times[n - 1]
     if span > _NEAR_US or a.iou(b) == 0:  # too long or too far to say where between
-        union = Box(min(a.x1, b.x1), min(a.y1, b.y1), max(a.x2, b.x2), max(a.y2, b.y2))
-        return pad(union, _PAD)
+        return pad(_hull((a, b)), _PAD)
     f = (t - times[n - 1]) / span
     mixed = Box(
         a.x1 + f * (b.x1 - a.x1), a.y1 + f * (b.y1 - a.y1), a.x2 + f * (b.x2 - a.x2), a.y2 + f * (b.y2 - a.y2)
@@ -166,8 +204,3 @@ def _merged(spans: Iterable[tuple[int, int]], gap: int) -> list[tuple[int, int]]
         else:
             merged.append((start, end))
     return merged
-
-
-def _within(spans: Sequence[tuple[int, int]], t: int) -> tuple[int, int] | None:
-    """The span that holds t. They are few: a scan does."""
-    return next((span for span in spans if span[0] <= t <= span[1]), None)

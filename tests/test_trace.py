@@ -19,6 +19,7 @@ LINES: list[trace.Line] = [
     trace.Frame(
         pts=7500, tracks=((1, "人", 0.81, 10.0, 20.0, 60.5, 180.0, True),), crops=((0, 0, 320, 320),)
     ),
+    trace.Frame(pts=8250, faint=(("person", 1.0, 2.0, 30.5, 40.0),)),
     trace.Shed(from_pts=9000, to_pts=18000, why="packets"),
     trace.Mode(pts=18000, mode="full"),
     trace.AnchorLine(anchor=ANCHOR),
@@ -43,6 +44,11 @@ def test_a_frame_is_made_of_an_observation() -> None:
     assert trace.Frame.of(observation, [(0, 0, 10, 10)]) == trace.Frame(
         pts=7, tracks=((3, "person", 0.123, 1.0, 2.1, 30, 40, False),), crops=((0, 0, 10, 10),)
     )
+
+
+def test_a_frame_without_what_later_versions_add_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(b'{"type":"frame","pts":1,"tracks":[],"crops":[]}\n')
+    assert trace.read_trace(tmp_path / "old") == [trace.Frame(pts=1)]
 
 
 def test_no_trace_is_an_empty_one(tmp_path: Path) -> None:

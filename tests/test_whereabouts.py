@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from events.media import TICKS, Anchor
 from events.observations import Box
 from storage import trace
-from storage.whereabouts import Whereabouts
+from storage.whereabouts import SKEW_US, Whereabouts
 
 START = 1_750_000_000_000_000
 
@@ -131,6 +131,58 @@ def test_epochs_do_not_mix() -> None:
     boxes = known.at(us(1.2))
     assert boxes is not None
     assert sorted(b.centre[0] for b in boxes) == pytest.approx([0.15, 0.85])
+
+
+def faint(s: float, x: float, label: str = "person") -> trace.Frame:
+    """At s seconds a box of 10 x 40 at y 50 that no track covers."""
+    return trace.Frame(pts=round(s * TICKS), faint=((label, x, 50.0, x + 10, 90.0),))
+
+
+def test_who_is_detected_but_not_tracked_is_hidden_for_half_a_second() -> None:
+    looks = [look(t / 5) for t in range(20)]
+    known = Whereabouts([[opening(), *looks[:10], faint(2, 20), *looks[11:]]])
+    for s in (1.55, 2, 2.45):
+        boxes = known.at(us(s))
+        assert boxes is not None
+        assert [(b.x1, b.x2) for b in boxes] == [pytest.approx((0.15, 0.35))]
+    assert known.at(us(1.45)) == known.at(us(2.55)) == []
+    assert Whereabouts([[opening(), *looks[:10], faint(2, 20, "car"), *looks[11:]]]).at(us(2)) == []
+
+
+def test_who_was_detected_before_a_long_gap_is_hidden_in_it() -> None:
+    boxes = Whereabouts([[opening(), faint(1, 20), look(7), reached(9)]]).at(us(4))
+    assert boxes is not None
+    assert [b.centre[0] for b in boxes] == [pytest.approx(0.25)]
+
+
+def test_on_another_stream_a_walkers_whole_way_within_the_skew_is_hidden() -> None:
+    """30 of 100 pixels a second: wherever the other stream's clock puts the walker, a box is there."""
+    looks = [look(t / 5, (1, 6.0 * t)) for t in range(15)]
+    known = Whereabouts([[opening(), *looks]])
+    boxes = known.at(us(1.5), SKEW_US)
+    assert boxes is not None
+    (box,) = boxes
+    assert box.x1 <= 0.15
+    assert box.x2 >= 0.85
+    own = known.at(us(1.5))
+    assert own is not None
+    assert own[0].x2 - own[0].x1 < 0.15
+
+
+def test_on_another_stream_what_is_unknown_within_the_skew_is_unknown() -> None:
+    shed = trace.Shed(from_pts=4 * TICKS, to_pts=5 * TICKS, why="packets")
+    known = Whereabouts([[opening(), *[look(t / 5) for t in range(20)], shed, look(5), reached(9)]])
+    assert known.at(us(2.9), SKEW_US) == []
+    for s in (0.9, 3.1, 4.5, 5.9, 8.1):
+        assert known.at(us(s), SKEW_US) is None
+    assert known.at(us(7), SKEW_US) == []
+
+
+def test_on_another_stream_refused_looks_in_a_long_gap_count_too() -> None:
+    refused = trace.Shed(from_pts=4 * TICKS, to_pts=4 * TICKS, why="look")
+    lines = [opening(), *[look(t / 5) for t in range(15)], refused, look(5), reached(9)]
+    assert Whereabouts([lines]).at(us(2.5)) == []
+    assert Whereabouts([lines]).at(us(2.5), SKEW_US) is None
 
 
 @given(
