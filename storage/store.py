@@ -2,12 +2,13 @@
 
 A batch of records, the changes they make and the offset up to which they came are one transaction. A record
 at or before that offset, or with the (camera, family, epoch, sequence) of an event that is here already, is
-passed over. So a store that was killed, or gets everything again, ends the same.
+passed over. So a store that was killed, or gets everything again, ends the same. Of what was pruned the
+numbers are remembered: it does not count again either.
 """
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -28,6 +29,7 @@ from storage.projections import (
 
 _Q = queries("store")
 _FOREVER_US = 1 << 62
+_PRUNE_STEP = 1000
 _Row = TypeVar("_Row")
 
 
@@ -53,6 +55,14 @@ class Store(Protocol):
 
         Raises:
             StorageError: nothing was applied; the same records may be given again.
+        """
+
+    def prune(self, before_us: int) -> int:
+        """Forget events, intervals and looks from before this capture time, and alerts that were cleared
+        before; answers how many events. Open alerts, totals, health's last states and the newest event stay.
+
+        Raises:
+            StorageError: not all was done; the next call goes on.
         """
 
     def cameras_health(self, camera: str | None = None) -> list[HealthRow]:
@@ -107,17 +117,35 @@ class SqliteStore:
         return int(found[0][0]) if found else 0
 
     def apply(self, log: str, records: Sequence[Record]) -> int:
-        if not records:
-            return 0
+        return self._transaction(lambda: self._apply(log, records)) if records else 0
+
+    def prune(self, before_us: int) -> int:
+        gone = step = self._transaction(lambda: self._prune(before_us))
+        while step == _PRUNE_STEP:  # in small transactions: the projector wants to write too
+            step = self._transaction(lambda: self._prune(before_us))
+            gone += step
+        return gone
+
+    def _transaction(self, work: Callable[[], int]) -> int:
         with self._writing:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-                new = self._apply(log, records)
+                done = work()
                 self._connection.execute("COMMIT")
             except sqlite3.Error as e:
                 roll_back(self._connection)
                 raise storage_error(e, self._path) from e
-        return new
+        return done
+
+    def _prune(self, before_us: int) -> int:
+        execute = self._connection.execute
+        chosen = execute(_Q["old_events"], (before_us, _PRUNE_STEP)).fetchall()
+        numbers = msgspec.json.encode([n for (n,) in chosen]).decode()
+        execute(_Q["remember_pruned"], (numbers,))
+        execute(_Q["prune_events"], (numbers,))
+        for query in ("prune_intervals", "prune_alerts", "prune_access"):
+            execute(_Q[query], (before_us,))
+        return len(chosen)
 
     def _apply(self, log: str, records: Sequence[Record]) -> int:
         execute = self._connection.execute

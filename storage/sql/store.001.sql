@@ -1,11 +1,11 @@
--- The store's first form: what people ask for, made from the events in order. It can be made again from the
--- journal at any time and is then the same.
+-- The store's first form: what people ask for, made from the events in order. Made again from a journal that still
+-- has them all it is the same; from one that was pruned it holds what that still has, and totals begin there.
 CREATE TABLE offsets (
     log    TEXT PRIMARY KEY,
     offset INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- Every event, in the order in which the store got it. An event is applied if it is new here.
+-- Every event that was not pruned, in the order in which the store got it. An event is applied if it is new here.
 CREATE TABLE events (
     n        INTEGER PRIMARY KEY,
     id       TEXT    NOT NULL,

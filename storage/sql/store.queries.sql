@@ -5,7 +5,10 @@ SELECT offset FROM offsets WHERE log = ?
 INSERT INTO offsets (log, offset) VALUES (?, ?) ON CONFLICT (log) DO UPDATE SET offset = excluded.offset
 
 -- name: insert_event
-INSERT INTO events (id, source, family, epoch, sequence, time_us, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+-- What was pruned was here, too.
+INSERT INTO events (id, source, family, epoch, sequence, time_us, body)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+WHERE NOT EXISTS (SELECT 1 FROM pruned WHERE source = ?2 AND family = ?3 AND epoch = ?4 AND sequence >= ?5)
 ON CONFLICT (source, family, epoch, sequence) DO NOTHING
 
 -- name: add_crossing
@@ -53,6 +56,28 @@ WHERE state <> 'raised'
 -- name: add_access
 INSERT INTO access (source, time_us, who, what, object, plain, purpose, allowed)
 VALUES (:source, :time_us, :who, :what, :object, :plain, :purpose, :allowed)
+
+-- name: old_events
+-- The newest event stays, so that numbers are not given twice.
+SELECT n FROM events WHERE time_us < ? AND n < (SELECT max(n) FROM events) ORDER BY time_us LIMIT ?
+
+-- name: remember_pruned
+INSERT INTO pruned (source, family, epoch, sequence)
+SELECT source, family, epoch, max(sequence) FROM events WHERE n IN (SELECT value FROM json_each(?))
+GROUP BY source, family, epoch
+ON CONFLICT DO UPDATE SET sequence = max(sequence, excluded.sequence)
+
+-- name: prune_events
+DELETE FROM events WHERE n IN (SELECT value FROM json_each(?))
+
+-- name: prune_intervals
+DELETE FROM intervals WHERE start_us < ?1 AND end_us < ?1
+
+-- name: prune_alerts
+DELETE FROM alerts WHERE raised_us < ?1 AND state = 'cleared' AND cleared_us < ?1
+
+-- name: prune_access
+DELETE FROM access WHERE time_us < ?
 
 -- name: health
 SELECT source, what, state, message, detail, since_us, seen_us FROM health

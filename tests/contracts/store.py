@@ -169,3 +169,54 @@ class StoreContract:
         row = shelf.store.access()[0]
         assert (row.who, row.object, row.plain, row.allowed) == ("wang", "a1", True, False)
         assert shelf.store.sizes().events == len(sent)
+
+    def test_what_is_old_goes_and_what_is_open_stays(self, shelf: Shelf) -> None:
+        minute = 60_000_000
+        old_look, new_look = (
+            Access(who=who, what="clip", object="a1", plain=True, purpose="", allowed=True) for who in "ab"
+        )
+        sent = [
+            *(e for n in range(3) for e in alert(f"a{n}", 3 * n)),  # at 0 to 8 s
+            alert("open", 9)[0],
+            event(old_look, 0),
+            event(new_look, 600),
+            interval(0, EPOCH, {"in.person": 2}),
+            interval(600, EPOCH + 9 * minute, {"in.person": 3}),
+            crossing(1),
+            event(health("raised"), 0),
+            crossing(599),
+        ]
+        shelf.store.apply(LOG, records(sent))
+        assert shelf.store.prune(EPOCH) == 0, "nothing is older"
+        assert shelf.store.prune(EPOCH + 6_000_000) > 0
+        assert {row.alert for row in shelf.store.alerts()} == {"a2", "open"}, "cleared at 8 s"
+        shelf.store.prune(EPOCH + 2 * minute)
+        shelf.restart()
+        assert [row.alert for row in shelf.store.alerts()] == ["open"]
+        assert [row.who for row in shelf.store.access()] == ["b"]
+        assert [row.counts for row in shelf.store.counts()] == [{"in.person": 3}]
+        assert [row.state for row in shelf.store.cameras_health()] == ["raised"]
+        assert [t.count for t in shelf.store.totals()] == [2]
+        assert [r.event for r in shelf.store.events()] == [sent[11], sent[13], sent[16]]
+        assert shelf.store.offset(LOG) == len(sent)
+
+    def test_what_was_pruned_does_not_count_again(self, shelf: Shelf) -> None:
+        sent = [crossing(n) for n in range(5)]
+        shelf.store.apply(LOG, records(sent))
+        assert shelf.store.prune(EPOCH + 3_000_000) == 3
+        assert shelf.store.prune(EPOCH + 3_000_000) == 0
+        assert shelf.store.apply(LOG, records([*sent, crossing(5)], after=50)) == 1
+        assert [t.count for t in shelf.store.totals()] == [6]
+        assert shelf.store.apply(LOG, records([crossing(0, source=CAMERA + "2")], after=90)) == 1
+
+    def test_the_store_s_own_numbers_are_not_given_twice(self, shelf: Shelf) -> None:
+        shelf.store.apply(LOG, records([crossing(n) for n in range(5)]))
+        last = shelf.store.events()[-1].offset
+        assert shelf.store.prune(EPOCH + 1_000_000_000) == 4
+        shelf.store.apply(LOG, records([crossing(9)], after=9))
+        assert [r.event for r in shelf.store.events(after=last)] == [crossing(9)]
+        assert shelf.store.prune(EPOCH + 1_000_000_000) == 1
+
+    def test_much_is_pruned_in_one_call(self, shelf: Shelf) -> None:
+        shelf.store.apply(LOG, records([crossing(n) for n in range(2500)]))
+        assert shelf.store.prune(EPOCH + 10_000_000_000) == 2499
