@@ -96,7 +96,7 @@ def streams(
 ) -> None:
     """How many cameras like CLIP this box carries.
 
-    CLIP is a video file (H.264 or H.265, played in real time by each stream, from different moments) or an
+    CLIP is a video file (H.264 or H.265, played in real time by each stream, all together) or an
     rtsp:// address (each stream connects to it; only then is RTSP's own cost in the figures).
     """
     clock = SystemClock()

@@ -99,7 +99,7 @@ def test_children_of_a_stage_drain_together(tmp_path: Path) -> None:
     assert took < 2.5  # one after the other they take three seconds and more
 
 
-def test_a_child_that_ends_by_itself_ends_with_its_own_status(tmp_path: Path) -> None:
+def test_a_child_that_ends_by_itself_ends_with_its_own_status() -> None:
     script = """
 import sys, threading, time
 from pipeline.supervisor import ends_with_parent
