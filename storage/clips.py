@@ -8,7 +8,7 @@ epochs, make one clip; where nothing was recorded the last picture stands.
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -29,7 +29,7 @@ from storage.muxer import add_video, share
 from storage.pictures import hide
 from storage.rows import SegmentRow
 from storage.trace import read_trace
-from storage.whereabouts import PERSONAL, Whereabouts
+from storage.whereabouts import PERSONAL, SKEW_US, Whereabouts
 
 _TIME_BASE = Fraction(1, TICKS)
 
@@ -78,7 +78,7 @@ def cut_clip(
     return _remuxed(packets, info, out)
 
 
-def cut_pixelated(
+def cut_pixelated(  # noqa: PLR0913  what is shown, and by what it is hidden
     root: Path,
     rows: Sequence[SegmentRow],
     from_us: int,
@@ -87,21 +87,26 @@ def cut_pixelated(
     *,
     traces: Sequence[Path] | None = None,
     labels: Collection[str] = PERSONAL,
+    captures: Captures | None = None,
 ) -> Clip:
     """As `cut_clip` with `transcode`, people hidden as `storage/whereabouts.py` has it.
 
     Args:
         traces: of the segments that were analysed, at their absolute paths, if those are not `rows` (a main
             stream is recorded, the sub-stream analysed). Give a segment before and after the span, too.
+            Where they are of another stream, people are hidden with room for the two streams' clocks.
+        captures: of the stream of `rows`, where its own traces do not tell.
 
     Raises:
         StorageError: no footage there, or a trace is damaged.
     """
     paths = [root / row.trace_path for row in rows if row.trace_path] if traces is None else traces
     known = Whereabouts((read_trace(path) for path in paths), labels)
-    captures = known.captures if traces is None else {}  # another stream's epochs are not these
-    packets = _packets(root, _chosen(rows, from_us, to_us), from_us, to_us, captures)
-    return _encoded(root, packets, (from_us, to_us), out, known)
+    chosen = _chosen(rows, from_us, to_us)
+    own = {root / row.trace_path for row in chosen} <= set(paths)
+    packets = _packets(root, chosen, from_us, to_us, {**(known.captures if own else {}), **(captures or {})})
+    skew_us = 0 if own else SKEW_US
+    return _encoded(root, packets, (from_us, to_us), out, lambda t: known.at(t, skew_us))
 
 
 def _chosen(rows: Sequence[SegmentRow], from_us: int, to_us: int) -> list[SegmentRow]:
@@ -251,7 +256,7 @@ def _encoded(
     packets: Iterator[tuple[SegmentRow, Packet]],
     span: tuple[int, int],
     out: Path,
-    hidden: Whereabouts | None,
+    hidden: Callable[[int], Sequence[Box] | None] | None,
 ) -> Clip:
     times: list[int] = []
     whole, first = 0, 0
@@ -264,7 +269,7 @@ def _encoded(
                 if stream is None:
                     stream, first = _h264(container, frame), pts
                 if hidden is not None:
-                    boxes = hidden.at(capture_us)
+                    boxes = hidden(capture_us)
                     whole += boxes is None
                     frame = hide(frame, _scaled(boxes, frame.width, frame.height))
                 container.mux(stream.encode(_fitted(frame, stream, pts - first)))

@@ -30,6 +30,13 @@ def frame_at(
     Raises:
         StorageError: the segment is gone, or nothing in it can be decoded.
     """
+    return _frame_at(root, row, capture_us, capture)[0]
+
+
+def _frame_at(
+    root: Path, row: SegmentRow, capture_us: int, capture: CaptureMap | None
+) -> tuple[av.VideoFrame, int]:
+    """With the time at which it was captured."""
     held: list[Packet] = []
     times: dict[int, int] = {}
     for packet in read_packets(root, row, capture):
@@ -47,7 +54,7 @@ def frame_at(
                 best = frame
     if best is None:
         raise StorageError(f"no picture can be decoded from {row.path} at {rfc3339(capture_us)}")
-    return best
+    return best, times.get(best.pts or 0, capture_us)
 
 
 def picture_at(
@@ -56,11 +63,14 @@ def picture_at(
     capture_us: int,
     hidden: Whereabouts | None = None,
     capture: CaptureMap | None = None,
+    skew_us: int = 0,
 ) -> bytes:
     """JPEG of what the stream of `rows` showed at `capture_us`.
 
     Args:
         hidden: where people were; they are pixelated. None: plain, for those who may see it.
+        capture: of the epoch of that moment's segment.
+        skew_us: `storage.whereabouts.SKEW_US` if `hidden` is of another stream than `rows`.
 
     Raises:
         StorageError: no footage of that moment.
@@ -75,10 +85,10 @@ def picture_at(
         raise StorageError(
             f"there is no footage of {rfc3339(capture_us)}: not recorded, or deleted by retention"
         )
-    frame = frame_at(root, row, capture_us, capture)
+    frame, taken_us = _frame_at(root, row, capture_us, capture)
     if hidden is None:
         return snapshot(frame, [], plain=True)
-    boxes = hidden.at(capture_us)
+    boxes = hidden.at(taken_us, skew_us)  # where they were when it was taken
     if boxes is not None:
         w, h = frame.width, frame.height
         boxes = [Box(b.x1 * w, b.y1 * h, b.x2 * w, b.y2 * h) for b in boxes]

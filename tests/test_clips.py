@@ -259,6 +259,41 @@ def test_the_main_stream_is_hidden_by_the_sub_streams_traces(clips: dict[str, Pa
     assert all(hidden(clip, 20))
 
 
+@pytest.mark.parametrize("skew_us", [-900_000, -400_000, 400_000, 900_000])
+def test_the_main_streams_clock_may_be_off_by_what_its_anchors_allow(
+    clips: dict[str, Path], tmp_path: Path, skew_us: int
+) -> None:
+    """Each stream has its own anchors: what the sub-stream saw is at another time in the main one."""
+    sub = footage(tmp_path, clips["h264"])
+    trace_of(tmp_path, sub)
+    info, packets = packets_of(clips["h264"], annexb=True)
+    main = MemoryIndex()
+    writer = SegmentWriter(tmp_path, "gate", "main", 77, info, main)
+    for p in packets:
+        writer.write(Packet(p.pts, p.dts, p.capture_us + skew_us, p.keyframe, False, p.size, p.av))
+    writer.close()
+    traces = [tmp_path / row.trace_path for row in sub.segments()]
+    start = first_capture(sub) + 2_000_000
+    clip = cut_pixelated(
+        tmp_path, main.segments(), start, start + 3_000_000, tmp_path / "out.mp4", traces=traces
+    )
+    assert clip.hidden_whole == 0
+    assert all(hidden(clip, 20 - skew_us // 100_000))
+    assert all(map(wall_is_kept, frames(clip.path)))
+
+
+def test_a_streams_own_traces_need_no_room_for_clocks(clips: dict[str, Path], tmp_path: Path) -> None:
+    """At the end of what was analysed nothing is hidden whole."""
+    index = footage(tmp_path, clips["h264"])
+    trace_of(tmp_path, index)
+    traces = [tmp_path / row.trace_path for row in index.segments()]
+    end = index.segments()[-1].end_us
+    clip = cut_pixelated(
+        tmp_path, index.segments(), end - 1_000_000, end, tmp_path / "out.mp4", traces=traces
+    )
+    assert clip.hidden_whole == 0
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian package chromium, or CHROMIUM=path)")
 def test_clips_play_in_a_browser(clips: dict[str, Path], tmp_path: Path) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the test extra: playwright")

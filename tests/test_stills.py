@@ -70,6 +70,21 @@ def test_people_are_pixelated(site: Recorded, rows: list[SegmentRow]) -> None:
     assert np.abs(grey(plain)[away] - grey(hidden)[away]).max() < 40  # the rest is as it was
 
 
+def test_people_are_hidden_where_they_were_when_the_picture_was_taken(tmp_path: Path) -> None:
+    """It stands for a second after its segment's end, and the walker has gone on meanwhile."""
+    opened = open_site(tmp_path)
+    record(opened, draw(tmp_path / "clip.mp4", 4, visits((5, 50))))
+    rows = opened.journal.segments()[:1]
+    traces = [read_trace(opened.footage / row.trace_path) for row in opened.journal.segments()]
+    known = Whereabouts(traces, ("person",))
+    shown = grey(picture_at(opened.footage, rows, rows[0].end_us))
+    x = int(left_edge(shown)) + 20
+    hidden = grey(picture_at(opened.footage, rows, rows[0].end_us + 900_000, known))
+    assert np.abs(np.diff(shown[70:140, x])).max() > 150
+    assert np.abs(np.diff(hidden[70:140, x])).max() < 120
+    opened.journal.close()
+
+
 def test_a_moment_without_footage_is_named(site: Recorded, rows: list[SegmentRow]) -> None:
     with pytest.raises(StorageError, match=r"no footage of 2025-06-15T.*deleted by retention"):
         picture_at(site.footage, rows, START_US + 60_000_000)
