@@ -6,7 +6,7 @@ miss one; a full disk makes it wait. Nothing here costs the frame loop anything.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,7 @@ from events.bus import Bus, Subscription
 from events.clock import Clock
 from events.errors import DiskFull, LinliError, StorageError
 from events.events import AlertRaised, Event
+from events.media import CaptureMap
 from storage.clips import cut_pixelated
 from storage.journal import Journal
 from storage.objects import FolderObjects
@@ -22,7 +23,7 @@ from storage.rows import SegmentRow
 from storage.stills import picture_at
 from storage.store import Store
 from storage.trace import read_trace
-from storage.whereabouts import Whereabouts
+from storage.whereabouts import SKEW_US, Whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -173,8 +174,9 @@ class Evidence:
             return False
         hidden = self._hidden(job.camera, at, at)
         shown = self._best(job.camera, at - 1_000_000, at)  # between two segments the first one's last counts
-        capture = hidden.captures.get(shown[-1].epoch) if shown else None
-        data = picture_at(self._footage, shown, at, hidden, capture)
+        capture = self._captures(shown).get(shown[-1].epoch) if shown else None
+        skew_us = SKEW_US if shown and shown[-1].stream != self._streams(job.camera) else 0
+        data = picture_at(self._footage, shown, at, hidden, capture, skew_us)
         self._objects.put(f"pictures/{job.event.subject}.jpg", data)
         return True
 
@@ -187,11 +189,13 @@ class Evidence:
         end = at + int(settings.post_s * 1e6)
         if patient and not self._reached(job.camera, end, waits):
             return False
-        rows = self._rows(job.camera, self._streams(job.camera), start, end + 5_000_000)
+        rows = self._rows(job.camera, self._streams(job.camera), start - 2_000_000, end + 5_000_000)
         shown = self._best(job.camera, start, end)
         out = self._objects.path(f"clips/{job.event.subject}.mp4")
         traces = [self._footage / row.trace_path for row in rows if row.trace_path]
-        cut_pixelated(self._footage, shown, start, end, out, traces=traces, labels=settings.labels)
+        captures = self._captures(shown)
+        labels = settings.labels
+        cut_pixelated(self._footage, shown, start, end, out, traces=traces, labels=labels, captures=captures)
         return True
 
     def _rows(self, camera: str, stream: str, start_us: int, end_us: int) -> list[SegmentRow]:
@@ -205,6 +209,14 @@ class Evidence:
         if main and main[0].start_us <= start_us:
             return main
         return self._rows(camera, self._streams(camera), start_us, end_us)
+
+    def _captures(self, rows: Sequence[SegmentRow]) -> dict[int, CaptureMap]:
+        """Capture times by epoch, with all anchors."""
+        if not rows:
+            return {}
+        asked = {row.epoch for row in rows}
+        epochs = self._journal.epochs(rows[0].camera, rows[0].stream)
+        return {epoch.epoch: epoch.capture for epoch in epochs if epoch.epoch in asked}
 
     def _hidden(self, camera: str, start_us: int, end_us: int) -> Whereabouts:
         rows = self._rows(camera, self._streams(camera), start_us - 2_000_000, end_us + 2_000_000)
