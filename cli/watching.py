@@ -15,10 +15,15 @@ from events.clock import SystemClock
 from events.errors import ConfigError
 from events.events import Event
 from events.media import parse_rfc3339, rfc3339
+from pipeline.housekeeping import OURS
 from pipeline.replay import Difference, Replayer
+from storage.journal import Journal
 from storage.logbus import LogBus
 
 SITE = click.argument("site", type=click.Path(path_type=Path, dir_okay=False))
+PASSED_OVER = 1000
+"""Events of other types after which a consumer that follows says that it needs none of them."""
+
 FAMILIES = ("count", "alert", "health", "segment", "access")
 
 
@@ -35,6 +40,7 @@ FAMILIES = ("count", "alert", "health", "segment", "access")
 @click.option("--follow", is_flag=True, help="Go on with what happens from now on.")
 @click.option("--since", type=click.IntRange(min=0), default=None, help="Begin after this offset.")
 @click.option("--group", help="Read as this named consumer: begin where it left off, and commit.")
+@click.option("--forget", help="Read nothing: this named consumer will not come back, keep nothing for it.")
 def tail(
     site: Path,
     families: tuple[str, ...],
@@ -42,11 +48,15 @@ def tail(
     follow: bool,
     since: int | None,
     group: str | None,
+    forget: str | None,
 ) -> None:
     """Subscribe to events: one CloudEvents JSON document a line."""
     loaded = site_settings.load(site)
     clock = SystemClock()
     journal = wiring.open_journal(loaded, clock)
+    if forget is not None:
+        _forget(journal, forget)
+        return
     subscription = LogBus(journal, clock).subscribe(group, families) if group else None
     if subscription is not None and since is not None:
         subscription.seek(since)
@@ -65,16 +75,36 @@ def tail(
                 sys.stdout.flush()
                 if subscription is not None:
                     subscription.commit(offset)
-            elif not follow:
-                return
-            elif subscription is None:
+            elif subscription is not None:
+                if subscription.position > offset + PASSED_OVER or not follow:
+                    offset = subscription.position  # what is of other types is done with, too
+                    subscription.commit(offset)
+            elif follow:
                 clock.sleep(0.2)
+            if not records and not follow:
+                return
     except (KeyboardInterrupt, BrokenPipeError):
         return
     finally:
         if subscription is not None:
             subscription.close()
         journal.close()
+
+
+def _forget(journal: Journal, group: str) -> None:
+    """
+    Raises:
+        ConfigError: there is no such consumer, or it is one of Linli's own.
+    """
+    try:
+        others = [name for name in journal.consumers() if name not in OURS]
+        if group not in others:
+            known = ", ".join(others) or "none"
+            raise ConfigError(f"there is no consumer {group!r} to forget; there is: {known}")
+        journal.forget_consumer(group)
+    finally:
+        journal.close()
+    click.echo(f"{group} is forgotten", err=True)
 
 
 def _time(text: str | None) -> int | None:
@@ -111,7 +141,8 @@ def replay(site: Path, camera: str, from_: str | None, to: str | None, as_seen: 
     journal = wiring.open_journal(loaded, clock)
     footage = wiring.Paths(loaded.data).footage
     model = wiring.detector(loaded)
-    replayer = Replayer(loaded.file.site.id, camera, chosen.analysed, journal, footage, model)
+    used = wiring.digest(loaded, chosen)
+    replayer = Replayer(loaded.file.site.id, camera, chosen.analysed, journal, footage, model, used)
     span = (_time(from_), _time(to))
     length = sum(
         (run.last_pts - run.first_pts) / 90_000 for run, _ in replayer.runs(*span, whole=not as_seen)

@@ -26,6 +26,11 @@ class Subscription(Protocol):
     def poll(self, timeout_s: float = 0.0, limit: int = 500) -> Sequence[Record]:
         """The next records, oldest first; empty if none came within the time-out."""
 
+    @property
+    def position(self) -> int:
+        """Offset of the last record that was given, or beyond it if what followed was for others: who is done
+        with all that it was given commits this."""
+
     def seek(self, offset: int) -> None:
         """Read on from the record after `offset` (0: from the beginning)."""
 

@@ -28,6 +28,8 @@ from storage.whereabouts import SKEW_US, Whereabouts
 log = logging.getLogger(__name__)
 
 GROUP = "evidence"
+COMMIT_S = 30.0
+"""How often it is said that nothing was there to be done."""
 PATIENCE_S = 90.0
 """How long footage and trace of an alert are waited for before what is there is taken."""
 
@@ -64,7 +66,10 @@ def sweep_evidence(objects: FolderObjects, store: Store, before_us: int) -> int:
     for key in [*objects.keys("pictures/"), *objects.keys("clips/")]:
         path = objects.path(key)
         row = store.alert(path.stem)
-        raised_us = row.raised_us if row else path.stat().st_mtime_ns // 1000
+        try:
+            raised_us = row.raised_us if row else path.stat().st_mtime_ns // 1000
+        except FileNotFoundError:  # somebody was quicker
+            continue
         if raised_us < before_us and (row is None or row.state != "open"):
             objects.delete(key)
             gone += 1
@@ -93,7 +98,9 @@ class Evidence:
         self._settings = settings
         self._clock = clock
         self._jobs: list[_Job] = []
-        self._read_to = 0
+        self._committed = 0
+        self._commit_at = 0.0
+        """Monotonic time at which events that are no alerts are worth a commit, too."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
 
@@ -131,16 +138,20 @@ class Evidence:
 
     def _round(self, subscription: Subscription, stopping: bool) -> None:
         for record in subscription.poll(0.0 if stopping else 0.5):
-            self._read_to = record.offset
             if isinstance(record.event.data, AlertRaised):
                 now = self._clock.monotonic()
                 self._jobs.append(_Job(record.offset, record.event, record.event.key, now))
+        waiting = len(self._jobs)
         try:
             self.work(stopping)
         finally:
-            done = min((job.offset - 1 for job in self._jobs), default=self._read_to)
-            if done > 0:
-                subscription.commit(done)
+            self._commit(subscription, stopping or len(self._jobs) < waiting)
+
+    def _commit(self, subscription: Subscription, now: bool) -> None:
+        done = min((job.offset - 1 for job in self._jobs), default=subscription.position)
+        if done > self._committed and (now or self._clock.monotonic() >= self._commit_at):
+            subscription.commit(done)
+            self._committed, self._commit_at = done, self._clock.monotonic() + COMMIT_S
 
     def work(self, stopping: bool = False) -> None:
         """Do what can be done now. `stopping`: nothing more is recorded, so that nothing later is waited for.

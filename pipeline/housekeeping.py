@@ -1,4 +1,5 @@
-"""What has to go, goes: footage by age and bytes, events that everyone has read, pictures of old alerts."""
+"""What has to go, goes: footage by age and bytes, events that everyone has read, pictures of old alerts. Who
+keeps it from going is named."""
 
 import logging
 import shutil
@@ -9,12 +10,19 @@ from pathlib import Path
 from events.clock import Clock
 from events.errors import StorageError
 from events.events import Health
+from pipeline import evidence, projector
 from storage.journal import Journal
-from storage.retention import Hold, Limits, plan, sweep
+from storage.retention import Hold, Limits, plan, sized, sweep
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 30.0
+
+OLD_EVERY_S = 3600.0
+"""How often what is not footage is looked through."""
+
+OURS = frozenset({projector.GROUP, evidence.GROUP})
+"""Consumers that come back by themselves."""
 
 
 class Housekeeper:
@@ -33,7 +41,7 @@ class Housekeeper:
         """
         Args:
             holds: answers the spans of footage that open alerts need.
-            old: told a capture time, deletes other evidence from before it.
+            old: told a capture time, deletes what else is from before it; asked once an hour.
             source: the box, for its health.
         """
         self._journal = journal
@@ -43,7 +51,9 @@ class Housekeeper:
         self._old = old
         self._source = source
         self._clock = clock
-        self._short = False
+        self._short = "disk" in journal.raised(source)
+        self._behind: tuple[str, ...] = ("unknown",) if "consumer" in journal.raised(source) else ()
+        self._old_at = clock.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
@@ -70,16 +80,36 @@ class Housekeeper:
         """One round; answers the bytes freed."""
         now = self._clock.wall_us()
         free = shutil.disk_usage(self._footage).free
-        chosen = plan(self._journal.segments(), now, free, self._limits, self._holds())
+        rows = sized(self._footage, self._journal.segments())
+        chosen = plan(rows, now, free, self._limits, self._holds())
         freed = sweep(self._footage, self._journal, chosen.delete)
         if self._limits.max_age_s is not None:
             before_us = now - int(self._limits.max_age_s * 1e6)
-            self._old(before_us)
             self._journal.prune(before_us)
+            self._tell_behind(before_us, now)
+            if self._clock.monotonic() >= self._old_at:
+                self._old(before_us)
+                self._old_at = self._clock.monotonic() + OLD_EVERY_S
         if (chosen.missing_bytes > 0) != self._short:
             self._short = chosen.missing_bytes > 0
             self._tell(chosen.missing_bytes, now)
         return freed
+
+    def _tell_behind(self, before_us: int, now_us: int) -> None:
+        """Names the consumers that keep old events from going."""
+        behind = tuple(name for name in self._journal.behind(before_us) if name not in OURS)
+        if behind == self._behind:
+            return
+        self._behind = behind
+        if behind:
+            text = (
+                f"{', '.join(behind)} left events unread for longer than they are kept, so nothing is "
+                f"pruned: let it read on, or forget it with `linli tail SITE --forget {behind[0]}`"
+            )
+            data = Health(what="consumer", state="raised", message=text)
+        else:
+            data = Health(what="consumer", state="cleared", message="no consumer keeps old events from going")
+        self._journal.note(self._source, data, now_us)
 
     def _tell(self, missing: int, now_us: int) -> None:
         if missing:

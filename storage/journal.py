@@ -167,6 +167,18 @@ class Journal(Catalog):
         """The counts and alerts of one stream epoch, in order."""
         return [codec.decode(body) for (body,) in self._reader.rows(_Q["epoch_events"], (source, epoch))]
 
+    def raised(self, source: str) -> dict[str, str]:
+        """What the source's health was last said to be troubled by: what -> stream ("" if it is of none)."""
+        found: dict[str, str] = {}
+        for (body,) in self._reader.rows(_Q["source_health"], (source,)):
+            data = codec.decode(body).data
+            assert isinstance(data, Health)
+            if data.state == "raised":
+                found[data.what] = str(data.detail.get("stream", ""))
+            elif data.state == "cleared":
+                found.pop(data.what, None)
+        return found
+
     def last_offset(self) -> int:
         """Of the newest event; 0 if there is none."""
         return int(self._reader.rows(_Q["last_offset"])[0][0])
@@ -190,6 +202,14 @@ class Journal(Catalog):
     def commit(self, group: str, offset: int) -> None:
         """The consumer is done up to `offset`; durable when this returns. It never goes back."""
         self._writer.call(lambda tx: tx.execute(_Q["commit_offset"], (group, offset)))
+
+    def consumers(self) -> dict[str, int]:
+        """The named consumers, each with the offset up to which it is done."""
+        return {name: int(offset) for name, offset in self._reader.rows(_Q["consumers"])}
+
+    def behind(self, before_us: int) -> list[str]:
+        """Consumers that are not done with what was committed before `before_us`: they keep it from going."""
+        return [name for (name,) in self._reader.rows(_Q["consumers_behind"], (before_us,))]
 
     def forget_consumer(self, group: str) -> None:
         """The consumer will not come back: what it has not read need not be kept for it."""

@@ -58,6 +58,11 @@ class LogSubscription:
             if not self._journal.wait(seen, min(left, LOOK_S)):
                 looks -= 1
 
+    @property
+    def position(self) -> int:
+        """How far everything was given, or passed over as being of other families."""
+        return self._position
+
     def seek(self, offset: int) -> None:
         """Read on from the record after `offset` (0: from the beginning)."""
         self._position = offset

@@ -17,6 +17,8 @@ from storage.database import make_folder, storage_error, sync_folder
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _HALF = ".half"
+_TEMPORARY = ".tmp"
+"""Ending of a file that is still being written under an object's path."""
 
 
 class Objects(Protocol):
@@ -77,7 +79,8 @@ class FolderObjects:
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         found = (path.relative_to(self._root).as_posix() for path in self._root.rglob("*") if path.is_file())
-        yield from sorted(key for key in found if key.startswith(prefix) and not key.endswith(_HALF))
+        half = (_HALF, _TEMPORARY)
+        yield from sorted(key for key in found if key.startswith(prefix) and not key.endswith(half))
 
     def path(self, key: str) -> Path:
         """Where the object's file is or would be (to send it without reading it).

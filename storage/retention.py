@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from events.errors import StorageError
+from storage.fragments import PART
 from storage.rows import SegmentIndex, SegmentRow
 
 
@@ -51,7 +52,7 @@ def plan(
 ) -> Plan:
     """Choose the segments to delete: the oldest across all cameras, as few as the limits ask for.
 
-    Open segments count towards the bytes but are never chosen.
+    Open segments count with the bytes that their rows say (see `sized`), but are never chosen.
 
     Args:
         rows: the whole index.
@@ -75,6 +76,20 @@ def plan(
         delete.append(row)
         freed += row.bytes
     return Plan(tuple(delete), max(needed - freed, 0))
+
+
+def sized(root: Path, rows: Iterable[SegmentRow]) -> list[SegmentRow]:
+    """The rows, open ones with the bytes that their files have now: the index learns them at the end."""
+    return [
+        msgspec.structs.replace(row, bytes=_size(root, row)) if row.state == "open" else row for row in rows
+    ]
+
+
+def _size(root: Path, row: SegmentRow) -> int:
+    try:
+        return (root / f"{row.path}{PART}").stat().st_size
+    except OSError:
+        return row.bytes
 
 
 class _Holds:

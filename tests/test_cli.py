@@ -72,6 +72,29 @@ def test_tail_as_a_group_goes_on_where_it_left_off(site: Path) -> None:
     assert events(run("tail", site, "--group", "office", "--since", "2")[1]) == first[2:]
 
 
+def test_a_group_is_done_with_what_it_did_not_ask_for(site: Path) -> None:
+    """Else what nobody wants would be kept for it."""
+    run("tail", site, "--group", "looks", "--type", "access")
+    journal = wiring.open_journal(settings.load(site), SystemClock())
+    assert journal.committed("looks") == journal.last_offset() > 0
+    journal.close()
+
+
+def test_a_group_is_forgotten(site: Path) -> None:
+    run("tail", site, "--group", "once")
+    code, out, err = run("tail", site, "--forget", "once")
+    assert (code, out, err) == (0, "", "once is forgotten\n")
+    journal = wiring.open_journal(settings.load(site), SystemClock())
+    assert "once" not in journal.consumers()
+    journal.add_consumer("projector")
+    journal.close()
+    for name in ("once", "projector"):
+        code, _, err = run("tail", site, "--forget", name)
+        assert code != 0
+        assert f"there is no consumer '{name}' to forget; there is: " in err
+        assert "projector" not in err.partition("there is: ")[2]
+
+
 def test_tail_ends_quietly_when_nobody_reads_on(site: Path) -> None:
     command = f"{sys.executable} -m cli.main tail {site} | head -n 1"
     done = subprocess.run(

@@ -76,6 +76,43 @@ def test_events_that_everyone_has_are_pruned(site: Recorded) -> None:
     assert site.events() == []
 
 
+def test_a_consumer_that_stays_behind_is_named_once_and_with_the_mend(site: Recorded) -> None:
+    for group in ("projector", "evidence", "once"):
+        site.journal.add_consumer(group)
+    site.journal.commit("projector", site.journal.last_offset())
+    housekeeper = keeper(site, Limits(max_age_s=1800))
+    housekeeper.sweep()
+    site.journal.flush()
+    assert not site.journal.read(0, 99, ("health",))  # it has half an hour yet
+    site.clock.advance(3600)
+    housekeeper.sweep()
+    housekeeper.sweep()
+    site.journal.flush()
+    (said,) = [r.event.data for r in site.journal.read(0, 99, ("health",))]
+    assert isinstance(said, Health)
+    assert (said.what, said.state) == ("consumer", "raised")
+    assert "once left events unread" in said.message
+    assert "linli tail SITE --forget once" in said.message
+    site.journal.forget_consumer("once")
+    again = keeper(site, Limits(max_age_s=1800))  # restarted: it knows what was said
+    again.sweep()
+    again.sweep()
+    assert disk_health(site) == ["raised", "cleared"]
+
+
+def test_what_is_no_footage_is_looked_through_once_an_hour(site: Recorded) -> None:
+    asked: list[int] = []
+    housekeeper = keeper(site, Limits(max_age_s=1800))
+    housekeeper._old = lambda before_us: asked.append(before_us) or 0  # type: ignore[func-returns-value]
+    for _ in range(5):
+        housekeeper.sweep()
+        site.clock.advance(30)
+    assert len(asked) == 1
+    site.clock.advance(3600)
+    housekeeper.sweep()
+    assert len(asked) == 2
+
+
 def test_a_folder_that_is_gone_does_not_end_the_thread(
     site: Recorded, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -29,6 +29,7 @@ def test_half_an_object_left_by_a_kill_is_no_object(tmp_path: Path) -> None:
     objects = FolderObjects(tmp_path)
     objects.put("a/b", b"whole")
     (tmp_path / "a" / ".c.123.half").write_bytes(b"ha")
+    (tmp_path / "a" / "clip.mp4.tmp").write_bytes(b"ha")
     assert list(objects.keys()) == ["a/b"]
 
 

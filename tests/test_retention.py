@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.retention import Hold, Limits, Plan, plan, sweep
+from storage.retention import Hold, Limits, Plan, plan, sized, sweep
 from storage.rows import SegmentRow
 from tests.clipmaker import MemoryIndex
 
@@ -129,3 +129,14 @@ def test_a_sweep_cut_off_anywhere_is_finished_by_the_next(
     assert sweep(tmp_path, index, index.segments()) == 10 * len([r for r in rows if int(r.id) >= stop // 3])
     assert index.segments() == []
     assert not list(tmp_path.rglob("*.*"))
+
+
+def test_an_open_segment_counts_with_what_its_file_has_now(tmp_path: Path) -> None:
+    rows = [row(0, "gate", 0, 10, 400), row(1, "gate", 10, 0, 0, "open"), row(2, "yard", 10, 0, 0, "open")]
+    (tmp_path / "gate").mkdir()
+    (tmp_path / "gate" / "1.mp4.part").write_bytes(bytes(700))
+    known = sized(tmp_path, rows)
+    assert [r.bytes for r in known] == [400, 700, 0]
+    limits = Limits(max_bytes=1000)
+    assert plan(rows, NOW, 0, limits).delete == ()
+    assert plan(known, NOW, 0, limits).delete == (rows[0],)

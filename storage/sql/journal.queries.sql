@@ -109,6 +109,14 @@ ON CONFLICT (name) DO UPDATE SET offset = max(offset, excluded.offset)
 -- name: committed_offset
 SELECT offset FROM consumers WHERE name = ?
 
+-- name: consumers
+SELECT name, offset FROM consumers ORDER BY name
+
+-- name: consumers_behind
+SELECT name FROM consumers
+WHERE (SELECT committed_us FROM events WHERE events.offset > consumers.offset ORDER BY events.offset LIMIT 1) < ?
+ORDER BY name
+
 -- name: forget_consumer
 DELETE FROM consumers WHERE name = ?
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from events.bus import Bus, Record
 from events.events import Event
-from tests.contracts.examples import CAMERA, crossing, event, health
+from tests.contracts.examples import CAMERA, alert, crossing, event, health
 
 
 class Log(Protocol):
@@ -98,6 +98,19 @@ class BusContract:
         sub.seek(all_[3].offset)
         assert list(sub.poll(5.0)) == all_[4:]
         sub.close()
+
+    def test_what_is_of_other_families_can_be_committed_as_done(self, log: Log) -> None:
+        sub = log.bus.subscribe("one", ("alert",))
+        log.publish([*alert("a1"), *(crossing(n) for n in range(4))])
+        given = sub.poll(1.0)
+        assert given
+        assert sub.position >= given[-1].offset
+        assert sub.poll(0.0) == []
+        last = log.bus.subscribe("two").poll(1.0)[-1].offset
+        assert sub.position == last
+        sub.commit(sub.position)
+        again = log.bus.subscribe("one", ("alert",))
+        assert again.position == last
 
     def test_a_family_is_had_alone(self, log: Log) -> None:
         log.publish([crossing(0), event(health("raised"), 0), crossing(1), event(health("cleared"), 1)])
