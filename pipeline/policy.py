@@ -111,7 +111,7 @@ class AsSeen:
             match line:
                 case trace.Shed(from_pts=start, why="look"):
                     self._refused.add(start)
-                case trace.Shed(from_pts=start, to_pts=end):
+                case trace.Shed(from_pts=start, to_pts=end, why="packets"):
                     self._skips[start] = end
                 case trace.Mode(pts=pts, mode=mode, forced=False):
                     self._modes[pts] = mode

@@ -24,7 +24,6 @@ from storage.catalog import SnapshotRow
 from storage.journal import Journal
 from storage.rows import SegmentRow
 
-FAMILIES = ("count", "alert")
 WINDOW_S = 2.0
 
 
@@ -78,13 +77,22 @@ class Replayer:
     """Replays one camera's analysed stream from this journal and footage folder."""
 
     def __init__(
-        self, site: str, camera: str, stream: str, journal: Journal, footage: Path, detector: Detector
+        self,
+        site: str,
+        camera: str,
+        stream: str,
+        journal: Journal,
+        footage: Path,
+        detector: Detector,
+        settings: str = "",
     ) -> None:
+        """`settings`: digest of what the camera is analysed with now; empty: it is not compared."""
         self._source = camera_source(site, camera)
         self._camera, self._stream = camera, stream
         self._journal = journal
         self._footage = footage
         self._detector = detector
+        self._settings = settings
 
     def runs(self, from_us: int | None, to_us: int | None, whole: bool = False) -> list[tuple[Run, bool]]:
         """The runs that cover the span, each with whether it reaches its epoch's end.
@@ -106,7 +114,7 @@ class Replayer:
                     break
                 done = {row.id for row in run.segments}
                 rows = [row for row in rows if row.id not in done and row.n > run.segments[-1].n]
-                last = epoch.end_pts is not None and run.segments[-1].n == self._newest(run)
+                last = epoch.end_pts is not None and epoch.end_pts <= run.last_pts
                 found.append((run, last))
         return found
 
@@ -131,6 +139,8 @@ class Replayer:
             seen = [*run.segments, after] if after else list(run.segments)
             lines = traced(self._footage, seen)
             notes += self._doubts(run, lines)
+            if run.segments[0].n > 0 and run.snapshot is None:
+                notes.append(f"segment {run.segments[0].n} has no snapshot to start from")
             sink = Collector()
             lane = make_lane(sink, AsSeen(lines))
             base = seconds
@@ -177,7 +187,9 @@ class Replayer:
         same, seconds = 0, 0.0
         missing: list[Event] = []
         extra: list[Event] = []
+        notes: list[str] = []
         for run, last in self._some(from_us, to_us, whole=True):
+            notes += self._doubts(run, traced(self._footage, run.segments))
             sink = Collector()
             lane = make_lane(sink, Unlimited())
             base = seconds
@@ -195,7 +207,13 @@ class Replayer:
             missing += lost
             extra += new
             seconds += (run.last_pts - run.first_pts) / 90_000
-        return Difference(same=same, missing=tuple(missing), extra=tuple(extra), seconds=seconds)
+        return Difference(
+            same=same,
+            missing=tuple(missing),
+            extra=tuple(extra),
+            seconds=seconds,
+            notes=tuple(dict.fromkeys(notes)),
+        )
 
     def _some(self, from_us: int | None, to_us: int | None, whole: bool = False) -> list[tuple[Run, bool]]:
         runs = self.runs(from_us, to_us, whole)
@@ -205,11 +223,6 @@ class Replayer:
                 "without --from and --to all that is kept is replayed"
             )
         return runs
-
-    def _newest(self, run: Run) -> int:
-        """Number of the epoch's last segment; one in between may be gone."""
-        rows = self._journal.segments(self._camera, self._stream)
-        return max(row.n for row in rows if row.epoch == run.epoch.epoch)
 
     def _following(self, run: Run) -> SegmentRow | None:
         wanted = run.segments[-1].n + 1
@@ -229,28 +242,27 @@ class Replayer:
         first: dict[str, int] = {}
         if run.snapshot is not None:
             first = _sequences(run.snapshot)
-        found: list[Event] = []
-        offset = 0
-        while records := self._journal.read(offset, 2000, FAMILIES):
-            offset = records[-1].offset
-            found += [
-                r.event
-                for r in records
-                if r.event.source == self._source
-                and r.event.epoch == run.epoch.epoch
-                and r.event.sequence >= first.get(r.event.family, 0)
-                and (until is None or r.event.pts < until)
-                and (stop is None or r.event.sequence < stop.get(r.event.family, 0))
-            ]
-        return found
+        return [
+            event
+            for event in self._journal.of_epoch(self._source, run.epoch.epoch)
+            if event.sequence >= first.get(event.family, 0)
+            and (until is None or event.pts < until)
+            and (stop is None or event.sequence < stop.get(event.family, 0))
+        ]
 
     def _doubts(self, run: Run, lines: Sequence[trace.Line]) -> list[str]:
+        """Why this run may differ from what was done."""
         doubts = []
-        models = {line.model for line in lines if isinstance(line, trace.Open)}
-        if models - {self._detector.digest}:
+        opened = [line for line in lines if isinstance(line, trace.Open)]
+        if {line.model for line in opened} - {self._detector.digest}:
             doubts.append("the footage was analysed with another model than the one loaded now")
-        if run.segments[0].n > 0 and run.snapshot is None:
-            doubts.append(f"segment {run.segments[0].n} has no snapshot to start from")
+        if self._settings and {line.settings for line in opened} - {self._settings}:
+            doubts.append("the footage was analysed with other rules or settings than those of now")
+        damaged = sum(isinstance(line, trace.Shed) and line.why == trace.DAMAGED for line in lines)
+        if damaged:
+            doubts.append(f"the trace is damaged in {damaged} places: what was decided there is not known")
+        if (run.epoch.reason or "").startswith("not resumed"):
+            doubts.append(f"epoch {run.epoch.epoch} was not analysed to its end: {run.epoch.reason}")
         return doubts
 
 

@@ -7,17 +7,20 @@ kill tore is dropped by the reader and cut off by the next writer.
     {"type":"frame","pts":7500,"tracks":[[1,"person",0.81,10.0,20.0,60.5,180.0,true]],"crops":[]}
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 import msgspec
 
 from events.errors import StorageError
-from events.media import Anchor
+from events.media import TICKS, Anchor
 from events.observations import Observation
 from storage.database import make_folder
+
+log = logging.getLogger(__name__)
 
 TraceTrack = tuple[int, str, float, float, float, float, float, bool]
 """ordinal, label, score, x1, y1, x2, y2, seen; pixels of the analysed picture, to a tenth."""
@@ -89,7 +92,7 @@ class Frame(_Line, frozen=True, kw_only=True, tag="frame"):
 
 class Shed(_Line, frozen=True, kw_only=True, tag="shed"):
     """The box was too slow: packets from `from_pts` to before `to_pts` were passed over, or (the two are the
-    same) the look at one picture was refused."""
+    same) the look at one picture was refused. Or its lines are damaged."""
 
     from_pts: int
     to_pts: int
@@ -116,6 +119,12 @@ class Reached(_Line, frozen=True, kw_only=True, tag="reached"):
 
     pts: int
 
+
+DAMAGED = "damaged"
+"""`Shed.why` of a span whose lines cannot be read any more."""
+
+_TAIL = 2 * TICKS
+"""How far a span reaches that no readable line ends: past all gaps that are taken for covered."""
 
 Line = Open | Gate | Frame | Shed | Mode | AnchorLine | Reached
 
@@ -173,8 +182,11 @@ def _cut_torn_line(fd: int) -> None:
 def read_trace(path: Path) -> list[Line]:
     """The trace's lines; none if there is no trace. A torn last line is left out.
 
+    In place of damaged lines stands a `Shed` (why: DAMAGED) that reaches from what is known before to what is
+    known after: what was seen and decided there nobody knows. The log names the lines.
+
     Raises:
-        StorageError: a line before the last is damaged; the message has its number.
+        StorageError: the file cannot be read.
     """
     try:
         data = path.read_bytes()
@@ -183,10 +195,42 @@ def read_trace(path: Path) -> list[Line]:
     except OSError as error:
         raise StorageError(f"trace {path} cannot be read: {error.strerror}") from error
     whole = data[: data.rfind(b"\n") + 1]
-    lines: list[Line] = []
-    for n, raw in enumerate(whole.splitlines(), 1):
+    lines: list[Line | None] = []
+    for raw in whole.splitlines():
         try:
             lines.append(_decoder.decode(raw))
-        except msgspec.MsgspecError as error:
-            raise StorageError(f"trace {path}, line {n}, is damaged: {error}") from error
-    return lines
+        except msgspec.MsgspecError:
+            lines.append(None)
+    if None not in lines:
+        return cast(list[Line], lines)
+    bad = [n for n, line in enumerate(lines, 1) if line is None]
+    log.warning("trace %s: %d damaged lines, the first is number %d", path, len(bad), bad[0])
+    return _bridged(lines)
+
+
+def _bridged(lines: Sequence[Line | None]) -> list[Line]:
+    """Damaged lines (None) become spans of which nothing is known."""
+    found: list[Line] = []
+    for n, line in enumerate(lines):
+        if line is not None:
+            found.append(line)
+        elif n == 0 or lines[n - 1] is not None:
+            # A keyframe's line may come before those of pictures shown before it: two lines back is safe.
+            before = [pts for known in found if (pts := _passed(known)) is not None][-2:]
+            after = (pts for known in lines[n:] if known is not None and (pts := _passed(known)) is not None)
+            then = next(after, None)
+            start = min(before) if before else then or 0
+            end = start + _TAIL if then is None else max(then, *before, start)
+            found.append(Shed(from_pts=start, to_pts=end, why=DAMAGED))
+    return found
+
+
+def _passed(line: Line) -> int | None:
+    """Media time that the analysis had passed at this line; None if the line does not say."""
+    match line:
+        case Open() | Frame() | Reached():
+            return line.pts
+        case Shed():
+            return line.to_pts
+        case _:
+            return None

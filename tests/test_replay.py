@@ -10,7 +10,7 @@ from cli import settings, wiring
 from events.errors import LinliError
 from events.events import Crossing, Event
 from pipeline.policy import AsSeen
-from pipeline.replay import WINDOW_S, Replayer, match
+from pipeline.replay import WINDOW_S, Difference, Replayer, match
 from pipeline.resume import resume, unfinished
 from storage import trace
 from storage.recovery import recover
@@ -125,6 +125,47 @@ def test_a_deleted_segment_splits_the_run(tmp_path: Path) -> None:
     other.journal.close()
     assert (found.missing, found.extra) == ((), ())
     assert 5 < found.seconds < 10
+
+
+def test_an_epoch_without_its_newest_segment_replays_the_same(tmp_path: Path) -> None:
+    """What is left is not taken for the epoch's end: the alert of the second visit is still open there."""
+    other = open_site(tmp_path)
+    record(other, draw(tmp_path / "clip.mp4", 12, visits((15, 40), (62, 100))))
+    rows = sorted(other.journal.segments(), key=lambda row: row.n)
+    for row in rows[4:]:
+        (other.footage / row.path).unlink()
+        other.journal.delete_segment(row.id)
+    found = replay(other)
+    other.journal.close()
+    assert (found.missing, found.extra) == ((), ())
+    assert found.same > 2
+
+
+def replay(site: Recorded, settings: str = "") -> Difference:
+    return Replayer("town", "gate", "main", site.journal, site.footage, site.model, settings).as_seen(
+        site.make_lane
+    )
+
+
+def test_other_settings_are_noted(site: Recorded) -> None:
+    assert replay(site, "those of now").notes == (
+        "the footage was analysed with other rules or settings than those of now",
+    )
+    made = wiring.lane_maker(site.loaded, site.loaded.camera("gate"), site.model, site.clock, full=True)
+    replayer = Replayer("town", "gate", "main", site.journal, site.footage, site.model, "those of now")
+    assert len(replayer.every_frame(made).notes) == 1
+
+
+def test_a_damaged_trace_is_noted_and_replayed(tmp_path: Path) -> None:
+    other = open_site(tmp_path)
+    record(other, draw(tmp_path / "clip.mp4", 6, visits((15, 40))))
+    path = other.footage / other.journal.segments()[0].trace_path
+    raw = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*raw[:2], b"{garbage\n", *raw[3:]]))
+    found = replay(other)
+    other.journal.close()
+    assert (found.missing, found.extra) == ((), ())
+    assert found.notes == ("the trace is damaged in 1 places: what was decided there is not known",)
 
 
 @pytest.mark.parametrize("killed_at", [31, 33, 37, 61, 72])

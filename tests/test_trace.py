@@ -10,6 +10,7 @@ from events.errors import StorageError
 from events.media import Anchor
 from events.observations import Box, Observation, Track
 from storage import trace
+from storage.whereabouts import Whereabouts
 
 ANCHOR = Anchor(pts=0, capture_us=1_750_000_000_000_000, source="arrival", uncertainty_us=500_000)
 
@@ -74,11 +75,43 @@ def test_a_trace_cut_anywhere_can_be_read_and_continued(
     assert trace.read_trace(path) == [*kept, LINES[-1]]
 
 
-def test_damage_before_the_end_is_told_with_its_line(tmp_path: Path) -> None:
-    path = tmp_path / "a.trace.jsonl"
-    path.write_bytes(b'{"type":"reached","pts":1}\n{"type":"dance"}\n{"type":"reached","pts":2}\n')
-    with pytest.raises(StorageError, match="line 2"):
-        trace.read_trace(path)
+def written(path: Path, lines: list[trace.Line], bad: set[int]) -> list[trace.Line]:
+    """What is read of these lines when some are damaged."""
+    writer = trace.TraceWriter(path)
+    writer.append(*lines)
+    writer.close()
+    raw = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(b'{"garbage\x00\n' if n in bad else line for n, line in enumerate(raw)))
+    return trace.read_trace(path)
+
+
+def test_damaged_lines_become_a_span_of_which_nothing_is_known(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = LINES[0]
+    lines = [opened, *(trace.Frame(pts=n * 7500) for n in range(1, 9))]
+    found = written(tmp_path / "a", lines, {4, 5})
+    # From two lines before: pictures may come after the line of the keyframe that follows them.
+    assert found == [*lines[:4], trace.Shed(from_pts=15000, to_pts=45000, why="damaged"), *lines[6:]]
+    assert "2 damaged lines, the first is number 5" in caplog.text
+    assert written(tmp_path / "b", lines, {0})[1:] == lines[1:]
+
+
+def test_a_damaged_end_hides_more_than_a_gap_between_traces(tmp_path: Path) -> None:
+    lines = [LINES[0], trace.Frame(pts=7500), trace.Frame(pts=15000)]
+    *_, last = written(tmp_path / "a", lines, {2})
+    assert isinstance(last, trace.Shed)
+    assert last.to_pts > 15000 + 90_000
+
+
+def test_a_person_in_a_damaged_line_is_hidden_with_the_whole_picture(tmp_path: Path) -> None:
+    lines = [LINES[0], *(trace.Frame(pts=n * 18000) for n in range(1, 50))]
+    anchor = ANCHOR.capture_us
+    for bad in ({20}, {20, 21, 22}, {49}, {0}, {1}):
+        known = Whereabouts([written(tmp_path / f"{min(bad)}{len(bad)}", lines, bad)])
+        for n in bad:
+            assert known.at(anchor + n * 200_000) is None
+    assert known.at(anchor + 9_000_000) == []  # and only there
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
