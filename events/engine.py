@@ -96,9 +96,7 @@ class Engine:
 
     def begin(self, epoch: int, capture_us: int, size: tuple[int, int]) -> list[Event]:
         """A stream epoch begins at media time 0; an epoch that still runs is ended first."""
-        run = self._run
-        now = self._timeline.state
-        events = self.end(now.pts, now.capture_us) if run.running else []
+        events = self.abandon()
         self._run = _Run(epoch=epoch, running=True, size=size)
         self._timeline.begin(capture_us)
         scene = self._scene(capture_us, 0)
@@ -177,6 +175,19 @@ class Engine:
         self._targets.reset()
         run.running = False
         return events
+
+    def abandon(self) -> list[Event]:
+        """End the epoch, if one runs, where it stands. Whatever happens, it does not run any more."""
+        now = self._timeline.state
+        try:
+            return self.end(now.pts, now.capture_us) if self._run.running else []
+        finally:
+            self._run.running = False
+
+    @property
+    def running(self) -> tuple[int, int] | None:
+        """The epoch that runs and its media time; None between epochs."""
+        return (self._run.epoch, self._timeline.state.pts) if self._run.running else None
 
     def snapshot(self) -> dict[str, Any]:
         """The whole state as JSON values."""

@@ -27,6 +27,7 @@ from detectors.detections import Crop, Detections, Tracked, Tracker
 from detectors.manifest import Input
 from events.engine import Engine
 from events.errors import IllegalTransition
+from events.events import Event
 from events.media import Anchor, CaptureMap, seconds, ticks
 from events.observations import Observation
 from ingest.decode import LazyDecoder
@@ -73,6 +74,17 @@ class CameraLoop:
     def remember(self, state: dict[str, Any]) -> None:
         """Take over from an earlier snapshot what the rules know beyond one epoch."""
         self._engine.restore(state["engine"])
+
+    def abandon(self) -> list[Event]:
+        """The epoch that runs gets no packet more: end it where it stands; its events that were not taken."""
+        events = self.take().events
+        self._tracker.reset()
+        return events + self._engine.abandon()
+
+    @property
+    def running(self) -> tuple[int, int] | None:
+        """The epoch that the rules are in and its media time; None between epochs."""
+        return self._engine.running
 
     # --- an epoch's beginning and end
 

@@ -48,13 +48,12 @@ def resume(
     """Finish one epoch; answers how many seconds of footage were analysed again.
 
     An epoch that cannot be resumed (footage gone or damaged) is ended where it stands, and the log says so.
+    The lanes that `make_lane` makes share the camera's loop.
     """
     try:
         run = last_run(journal, epoch)
         if run is None:
-            journal.end_epoch(
-                epoch.camera, epoch.stream, epoch.epoch, 0, "killed before anything was recorded"
-            )
+            _give_up(journal, epoch, make_lane, make_sink, "killed before anything was recorded")
             return 0
         sink = make_sink(run.snapshot.pts if run.snapshot else run.first_pts - 1)
         lane = make_lane(sink, AsSeen(traced(footage, run.segments)))
@@ -72,5 +71,25 @@ def resume(
             e,
             exc_info=not known,
         )
-        journal.end_epoch(epoch.camera, epoch.stream, epoch.epoch, 0, f"not resumed: {e}")
+        _give_up(journal, epoch, make_lane, make_sink, f"not resumed: {e}")
         return 0
+
+
+def _give_up(
+    journal: Journal,
+    epoch: EpochRow,
+    make_lane: Callable[[JournalSink, AsSeen], Lane],
+    make_sink: Callable[[int], JournalSink],
+    reason: str,
+) -> None:
+    """End the epoch without its packets. The loop may stand in it, from a snapshot or halfway through, with
+    numbers that are taken: it has to leave it before the next one begins."""
+    pts = 0
+    try:
+        sink = make_sink(-1)
+        pts = sink.abandoned(make_lane(sink, AsSeen(())).loop, epoch.epoch)
+    except Exception as e:  # the start goes on all the same
+        if getattr(e, "retriable", False):
+            raise
+        log.exception("%s/%s: epoch %d is not ended well", epoch.camera, epoch.stream, epoch.epoch)
+    journal.end_epoch(epoch.camera, epoch.stream, epoch.epoch, pts, reason)

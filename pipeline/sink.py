@@ -3,7 +3,7 @@
 import logging
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,12 @@ log = logging.getLogger(__name__)
 
 WAITING = 20_000
 """Lines of a trace that may wait for a disk that is full."""
+
+OF_EPOCH = frozenset({"analysis", "black", "corrupt", "decode-mode", "frozen"})
+"""Troubles that end with their stream epoch; the next one raises them anew if they are still there."""
+
+OF_PROCESS = frozenset({"analysis", "shedding"})
+"""Troubles that end with their process, whether the camera comes back or not."""
 
 RESUMED = ".resumed"
 """Ending of a trace that is being written anew; it replaces the old one when it is complete."""
@@ -54,11 +60,13 @@ class JournalSink:
         settings: str,
         clock: Clock,
         resume_pts: int | None = None,
+        raised: Collection[str] = (),
     ) -> None:
         """`model`, `settings`: digests that tell a replay what this was run with.
 
         `resume_pts`: media time of the snapshot that a killed worker's epoch is resumed from. Traces are then
         written anew (what was traced up to the snapshot is kept), and health notes are not given again.
+        `raised`: what the journal still calls wrong from before; it is cleared with the first epoch.
         """
         self._source = camera_source(site, camera)
         self._camera, self._stream = camera, stream
@@ -72,6 +80,8 @@ class JournalSink:
         self._before: _Trace | None = None
         self._first_pts = 0
         self._segment = ""
+        self._raised = (OF_EPOCH | OF_PROCESS).intersection(raised)
+        self._epoch = -1
 
     def events(self, events: Sequence[Event], decoded_at: float) -> None:
         if self._resume_pts is not None and events:
@@ -99,8 +109,25 @@ class JournalSink:
         for note in notes:
             data = Health(what=note.what, state=note.state, message=note.message, detail=note.detail)
             self._journal.note(self._source, data, capture_us)
+            if note.state == "cleared":
+                self._raised -= {note.what}
+            elif note.state == "raised" and note.what in OF_EPOCH:
+                self._raised |= {note.what}
+
+    def restarted(self) -> None:
+        """The process is new: what ended with the one before it is over."""
+        over = [Note(what, "cleared", "started again") for what in sorted(self._raised & OF_PROCESS)]
+        self.notes(over, self._clock.wall_us())
+
+    def _begun(self, segment: SegmentRow, loop: CameraLoop, pts: int) -> None:
+        """What an earlier epoch left raised is over: its loop is not there any more to clear it."""
+        if segment.epoch != self._epoch:
+            self._epoch = segment.epoch
+            over = [Note(what, "cleared", "the stream begins anew") for what in sorted(self._raised)]
+            self.notes(over, loop.capture_us(pts))
 
     def segment(self, segment: SegmentRow, loop: CameraLoop, pts: int) -> None:
+        self._begun(segment, loop, pts)
         self._finish(self._before)
         self._before, self._first_pts, self._segment = self._open, pts, segment.id
         path = self._footage / segment.trace_path
@@ -120,7 +147,9 @@ class JournalSink:
             height=segment.height,
             anchors=loop.anchors,
         )
-        self._open.append(*(kept or [opened]))
+        if not any(isinstance(line, trace.Open) for line in kept):
+            kept.insert(0, opened)
+        self._open.append(*kept)
 
     def snapshot(self, segment: SegmentRow, loop: CameraLoop, pts: int) -> None:
         blob = pack(loop.snapshot())
@@ -135,6 +164,27 @@ class JournalSink:
         self._journal.save_snapshot(self._camera, self._stream, loop.epoch, self._segment, pts, blob)
         self._journal.end_epoch(self._camera, self._stream, loop.epoch, pts, reason)
         self.close()
+
+    def abandoned(self, loop: CameraLoop, epoch: int) -> int:
+        """The epoch's analysis cannot go on: end it where the loop stands, after all that is journaled, and
+        clear the alerts that the loop knows nothing of. Answers the media time reached; 0 if nobody knows.
+
+        Raises:
+            StorageError: the journal cannot be written.
+        """
+        self._journal.flush()
+        committed = Committed(self._journal.of_epoch(self._source, epoch))
+        events: list[Event] = []
+        reached = -1
+        if loop.running is not None and loop.running[0] == epoch:
+            reached = loop.running[1]
+            try:
+                events = committed.new(loop.abandon())
+            except Exception:  # the rules themselves may be what failed
+                log.exception("%s: the rules cannot be ended", self._camera)
+                reached = -1
+        self._journal.append([*events, *committed.orphans(reached)])
+        return max(reached, 0)
 
     def gave_up(self, loop: CameraLoop, pts: int, reason: str) -> None:
         self._journal.end_epoch(self._camera, self._stream, loop.epoch, pts, reason)

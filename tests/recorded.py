@@ -73,8 +73,14 @@ def open_site(folder: Path) -> Recorded:
     return Recorded(loaded, clock, journal, wiring.detector(loaded), paths.footage)
 
 
-def record(site: Recorded, clip: Path, policy: Policy | None = None, killed_at: int | None = None) -> int:
-    """Record and analyse the clip as one epoch; answers its number.
+def record(
+    site: Recorded,
+    clip: Path,
+    policy: Policy | None = None,
+    killed_at: int | None = None,
+    lane: Lane | None = None,
+) -> int:
+    """Record and analyse the clip as one epoch; answers its number. `lane`: instead of one of its own.
 
     `killed_at`: after so many packets the analysis stops, after five more the recording, and nothing is
     ended: as kill -9 leaves it.
@@ -85,7 +91,7 @@ def record(site: Recorded, clip: Path, policy: Policy | None = None, killed_at: 
     writer = SegmentWriter(
         site.footage, "gate", "main", epoch, opened.info, site.journal, segment_s=2.0, model=site.model.digest
     )
-    lane = site.make_lane(site.sink(), policy or Unlimited())
+    lane = lane or site.make_lane(site.sink(), policy or Unlimited())
     lane.put(Begin(epoch, opened.info, opened.anchor))
     for n, packet in enumerate(source.packets()):
         if killed_at is not None and n == killed_at + 5:

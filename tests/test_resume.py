@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from cli import wiring
 from events import codec
 from events.errors import DiskFull
 from events.events import AlertCleared, AlertRaised, Event
 from pipeline.lane import Lane
+from pipeline.meter import Meter
 from pipeline.policy import AsSeen
 from pipeline.resume import last_run, resume, unfinished
 from pipeline.sink import RESUMED, JournalSink
+from storage import trace
 from storage.recovery import recover
 from tests.loopmaker import draw, visits
 from tests.recorded import Recorded, open_site, record
@@ -146,3 +149,100 @@ def test_a_full_disk_at_the_start_gives_nothing_up(site: Recorded, clip: Path) -
         resume(site.journal, epoch, site.footage, site.model, broken(DiskFull("no room")), site.sink)
     site.journal.flush()
     assert unfinished(site.journal, "gate", "main") == [epoch]
+
+
+def open_alerts(site: Recorded) -> list[str]:
+    cleared = {e.data.alert for e in site.events() if isinstance(e.data, AlertCleared)}
+    raised = [e.data.alert for e in site.events() if isinstance(e.data, AlertRaised)]
+    return [alert for alert in raised if alert not in cleared]
+
+
+def worker_starts(site: Recorded) -> Lane:
+    """As in a worker's process: one loop that remembers the last snapshot, resumes, and lives on."""
+    camera = site.loaded.camera("gate")
+    recover(site.footage, site.journal, ["gate"])
+    return wiring._lane(site.loaded, camera, site.model, site.journal, Meter(lambda: 0), site.clock)
+
+
+def goes_on(site: Recorded, lane: Lane, clip: Path) -> None:
+    """The next epoch, through the lane that a worker's start left."""
+    site.clock.advance(5)
+    record(site, clip, lane=lane)
+
+
+@pytest.mark.parametrize("killed_at", [33, 36, 64, 80])
+@pytest.mark.parametrize("fails", ["the footage", "the detector", "the trace"])
+def test_a_resume_that_fails_leaves_no_alert_open_and_no_number_taken(
+    site: Recorded, clip: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int, fails: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    record(site, clip, killed_at=killed_at)
+    before = open_alerts(site)
+    with monkeypatch.context() as broken:
+        if fails == "the detector":
+            broken.setattr(site.model, "detect", fail)
+        else:
+            broken.setattr(f"pipeline.resume.{'drive' if fails == 'the footage' else 'traced'}", fail)
+        lane = worker_starts(site)
+    assert before or killed_at > 36
+    assert open_alerts(site) == []
+    goes_on(site, lane, clip)
+    assert open_alerts(site) == []
+    assert site.journal.stats().conflicts == 0
+    assert not unfinished(site.journal, "gate", "main")
+    numbers: dict[tuple[int, str], list[int]] = {}
+    for e in site.events():
+        numbers.setdefault((e.epoch, e.family), []).append(e.sequence)
+    assert len({epoch for epoch, _ in numbers}) == 2
+    assert all(found == list(range(len(found))) for found in numbers.values())
+    ids = [e.data.alert for e in site.events() if isinstance(e.data, AlertCleared)]
+    assert len(ids) == len(set(ids))  # none was cleared twice
+
+
+@pytest.mark.parametrize("killed_at", [33, 36, 64, 80])
+def test_an_analysis_given_up_before_a_restart_is_ended_then(
+    site: Recorded, clip: Path, killed_at: int
+) -> None:
+    epoch = record(site, clip, killed_at=killed_at)
+    site.journal.end_epoch(
+        "gate", "main", epoch, killed_at * 9000, "the analysis failed"
+    )  # as `gave_up` does
+    lane = worker_starts(site)
+    assert open_alerts(site) == []
+    goes_on(site, lane, clip)
+    assert site.journal.stats().conflicts == 0
+    assert open_alerts(site) == []
+
+
+def test_rules_that_cannot_be_ended_leave_no_alert_open(
+    site: Recorded, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    record(site, clip, killed_at=36)
+    assert open_alerts(site)
+    with monkeypatch.context() as broken:
+        broken.setattr("pipeline.resume.drive", fail)
+        broken.setattr("events.engine.Engine.end", fail)
+        lane = worker_starts(site)
+    assert open_alerts(site) == []
+    goes_on(site, lane, clip)
+    assert site.journal.stats().conflicts == 0
+    assert open_alerts(site) == []
+
+
+def test_a_damaged_line_of_the_trace_does_not_stop_a_resume(site: Recorded, clip: Path) -> None:
+    record(site, clip, killed_at=37)
+    for path in site.footage.rglob("*.trace*"):
+        raw = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join([b"{garbage\n", *raw[1:-1], b"{garbage\n"]))
+    assert again(site) > 0
+    (epoch,) = site.journal.epochs("gate", "main")
+    assert epoch.reason == "killed"
+    for path in site.footage.rglob("*.trace*"):
+        lines = trace.read_trace(path)
+        if path.stem.startswith(site.journal.segments()[-1].id):
+            assert isinstance(lines[0], trace.Open)
