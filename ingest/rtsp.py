@@ -94,6 +94,8 @@ class RtspSource:
                 info = self._describe(self._container)
                 self._info = info
                 self._read_lead(self._container)
+                if self._stopped.is_set():  # perhaps too early to judge what came
+                    raise SourceError(f"{self.name} was closed while it was being opened")
                 captures = self._begin()
             except BaseException:
                 self._release()

@@ -3,7 +3,7 @@
 import logging
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal
 
 from events.clock import Clock, thread_cpu_ns
@@ -34,6 +34,9 @@ RETRY_S = 60.0
 
 ANALYSED_FRAGMENT_S = 0.25
 """Length of the footage's fragments where the stream is analysed: packets wait for theirs to be written."""
+
+TROUBLES = frozenset({"connection", "disk", "reading"})
+"""What a reader raises, and clears."""
 
 HealthState = Literal["raised", "cleared", "note"]
 MakeWriter = Callable[[int, Opened], SegmentWriter]
@@ -80,6 +83,10 @@ class Reader:
     def analyse(self, lane: Lane, notify: Callable[[], None]) -> None:
         """Hand packets to this lane and call `notify` when it has something to do."""
         self.lane, self._notify = lane, notify
+
+    def take_over(self, raised: Collection[str]) -> None:
+        """What the journal still calls wrong from before the start: it is cleared once it is well."""
+        self._troubles = dict.fromkeys(TROUBLES.intersection(raised), "")
 
     def start(self) -> None:
         self._thread.start()
@@ -136,6 +143,8 @@ class Reader:
         source = self._make_source()
         with self._lock:
             self._source = source
+        if self._stop.is_set():  # `stop` may have come before there was a source to close
+            return
         try:
             opened = source.open()
             if not self._stop.is_set():
@@ -220,6 +229,9 @@ class Reader:
 
     def _lost(self, error: LinliError) -> None:
         text = str(error)
+        if self._stop.is_set():  # we broke it off: nothing is wrong with the camera
+            log.info("%s/%s: while stopping: %s", self.camera, self.stream, text)
+            return
         what = "connection" if isinstance(error, SourceError | ConfigError) else "reading"
         said = text
         if isinstance(error, StorageError):
