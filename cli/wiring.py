@@ -22,6 +22,7 @@ from detectors.tracking import ByteTracker, Scores
 from events.clock import Clock, thread_cpu_ns
 from events.engine import Engine
 from events.errors import StorageError
+from events.events import camera_source
 from ingest import credentials
 from ingest.credentials import Credentials
 from ingest.rtsp import RtspSource
@@ -230,7 +231,7 @@ def _reader(
             model=model.digest if stream == camera.analysed else "",
         )
 
-    return Reader(
+    reader = Reader(
         camera.id,
         stream,
         settings.file.site.id,
@@ -239,6 +240,11 @@ def _reader(
         journal,
         clock,
     )
+    # What was said of a stream that is not read any more is the main stream's to clear.
+    read = {"main", camera.analysed}
+    told = journal.raised(camera_source(settings.file.site.id, camera.id))
+    reader.take_over({what for what, of in told.items() if (of if of in read else "main") == stream})
+    return reader
 
 
 def _lane(
@@ -247,6 +253,7 @@ def _lane(
     """The camera's live lane, after what a killed worker left undone was done."""
     footage = Paths(settings.data).footage
     frame_loop = loop(settings, camera, model, meter)
+    raised = journal.raised(camera_source(settings.file.site.id, camera.id))
 
     def sink(resume_pts: int | None = None) -> JournalSink:
         return JournalSink(
@@ -259,12 +266,16 @@ def _lane(
             settings=digest(settings, camera),
             clock=clock,
             resume_pts=resume_pts,
+            raised=raised,
         )
 
     before = journal.snapshot(camera.id, camera.analysed)
     if before is not None:
         frame_loop.remember(unpack(before.blob))
-    for epoch in unfinished(journal, camera.id, camera.analysed):
+    left = unfinished(journal, camera.id, camera.analysed)
+    if frame_loop.running is not None and frame_loop.running[0] not in {row.epoch for row in left}:
+        sink().abandoned(frame_loop, frame_loop.running[0])  # its analysis was given up before the restart
+    for epoch in left:
         resume(
             journal,
             epoch,
@@ -277,7 +288,9 @@ def _lane(
         for epoch in unfinished(journal, camera.id, "main"):
             journal.end_epoch(camera.id, "main", epoch.epoch, 0, "killed")
     journal.flush()
-    return Lane(camera.id, frame_loop, sink(), Live(Limits()), clock)
+    live = sink()
+    live.restarted()
+    return Lane(camera.id, frame_loop, live, Live(Limits()), clock)
 
 
 # --- services and console
