@@ -4,7 +4,6 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -45,7 +44,7 @@ from storage import retention
 from storage.journal import Journal
 from storage.logbus import LogBus
 from storage.objects import FolderObjects
-from storage.recovery import recover
+from storage.recovery import cameras_of, recover
 from storage.segments import SegmentWriter
 from storage.store import SqliteStore
 
@@ -183,11 +182,7 @@ def worker(settings: Settings, shard: int, shards: int, clock: Clock) -> Worker:
     journal = Journal(paths.journal, clock)
     model = detector(settings)
     cameras = settings.file.camera[shard::shards]
-    recover(
-        paths.footage,
-        AnnouncingIndex(journal, settings.file.site.id, clock),
-        [camera.id for camera in cameras],
-    )
+    recover_left(settings, journal, shard, shards, clock)
     meter = Meter(thread_cpu_ns)
     model.mark = meter.stop
     readers: list[Reader] = []
@@ -205,6 +200,27 @@ def worker(settings: Settings, shard: int, shards: int, clock: Clock) -> Worker:
         if reader.lane is not None:
             reader.analyse(reader.lane, scheduler.notify)
     return Worker(f"worker-{shard}", readers, lanes, scheduler, journal, clock)
+
+
+def recover_left(settings: Settings, journal: Journal, shard: int, shards: int, clock: Clock) -> None:
+    """Finish the segments that a kill left of the shard's cameras, and end the epochs of streams that are not
+    analysed (the others are resumed). The first shard does so for cameras too that the site file has no more.
+
+    Raises:
+        StorageError: footage or journal cannot be written.
+    """
+    footage = Paths(settings.data).footage
+    index = AnnouncingIndex(journal, settings.file.site.id, clock)
+    analysed = {camera.id: camera.analysed for camera in settings.file.camera[shard::shards]}
+    left = journal.open_epochs()
+    strangers: set[str] = set()
+    if shard == 0:
+        known = {camera.id for camera in settings.file.camera}
+        strangers = (cameras_of(footage, journal) | {camera for camera, _, _ in left}) - known
+    recover(footage, index, strangers | set(analysed))
+    for camera, stream, epoch in left:
+        if camera in strangers or stream != analysed.get(camera, stream):
+            journal.end_epoch(camera, stream, epoch, 0, "killed")
 
 
 def _reader(
@@ -284,9 +300,6 @@ def _lane(
             lambda sink, policy: Lane(camera.id, frame_loop, sink, policy, clock),
             sink,
         )
-    if camera.sub_url:
-        for epoch in unfinished(journal, camera.id, "main"):
-            journal.end_epoch(camera.id, "main", epoch.epoch, 0, "killed")
     journal.flush()
     live = sink()
     live.restarted()
@@ -349,7 +362,10 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
         max_bytes=int(recording.max_gb * 1e9) if recording.max_gb is not None else None,
         reserve_bytes=int(recording.reserve_gb * 1e9),
     )
-    old = partial(sweep_evidence, objects, store)
+
+    def old(before_us: int) -> int:
+        return sweep_evidence(objects, store, before_us) + store.prune(before_us)
+
     housekeeper = Housekeeper(journal, paths.footage, limits, holds, old, box_source(file.site.id), clock)
     return [evidence, housekeeper, Projector(bus, journal.id, store, clock)]
 

@@ -42,6 +42,19 @@ def recover(root: Path, index: SegmentIndex, cameras: Collection[str] | None = N
     return [row for row in recovered if row is not None]
 
 
+def cameras_of(root: Path, index: SegmentIndex) -> set[str]:
+    """Ids of the cameras that have a footage folder or an unfinished segment, also of ones no longer used.
+
+    Raises:
+        StorageError: the footage folder cannot be read.
+    """
+    try:
+        folders = {path.name for path in root.iterdir() if path.is_dir()} if root.exists() else set()
+    except OSError as error:
+        raise StorageError(f"{root} cannot be read: {error.strerror}; mend its rights") from error
+    return folders | {row.camera for row in index.segments(state="open")}
+
+
 def recover_segment(root: Path, index: SegmentIndex, row: SegmentRow) -> SegmentRow | None:
     """Finish one segment; None, and its row forgotten, if it holds no whole fragment."""
     final = root / row.path

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from cli import wiring
 from events.events import Health
 from pipeline.housekeeping import Housekeeper
 from storage.retention import Hold, Limits
+from storage.store import SqliteStore, catch_up
 from tests.loopmaker import draw, visits
 from tests.recorded import Recorded, open_site, record
 
@@ -111,6 +113,22 @@ def test_what_is_no_footage_is_looked_through_once_an_hour(site: Recorded) -> No
     site.clock.advance(3600)
     housekeeper.sweep()
     assert len(asked) == 2
+
+
+def test_a_site_s_store_is_pruned_with_the_rest(site: Recorded) -> None:
+    path = wiring.Paths(site.loaded.data).store
+    store = SqliteStore(path)
+    while catch_up(site.bus.subscribe("projector"), store, site.journal.id):
+        pass
+    assert store.sizes().events > 4
+    site.clock.advance(31 * 86_400)
+    _, housekeeper, _ = wiring.services(site.loaded, site.clock)
+    assert isinstance(housekeeper, Housekeeper)
+    housekeeper.sweep()
+    housekeeper._journal.close()
+    assert store.sizes().events == 1  # the newest one
+    assert store.sizes().alerts == store.sizes().open_alerts
+    store.close()
 
 
 def test_a_folder_that_is_gone_does_not_end_the_thread(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from events.media import TICKS
 from ingest.packets import Packet
 from storage.fragments import PART, whole_length
-from storage.recovery import recover
+from storage.recovery import cameras_of, recover
 from storage.rows import SegmentRow
 from storage.segments import SegmentWriter, read_packets
 from tests.clipmaker import FPS, MemoryIndex, make_clip, packets_of
@@ -175,6 +175,14 @@ def test_only_the_cameras_asked_for_are_touched(clip: Path, tmp_path: Path) -> N
     assert recover(tmp_path, index, cameras={"yard"}) == []
     assert [row.state for row in index.segments()] == ["open"]
     assert len(recover(tmp_path, index, cameras={"gate"})) == 1
+
+
+def test_cameras_are_known_by_their_rows_and_by_their_folders(clip: Path, tmp_path: Path) -> None:
+    index, _ = begun(tmp_path, clip, 35)
+    (tmp_path / "yard" / "main").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    assert cameras_of(tmp_path, index) == {"gate", "yard"}
+    assert cameras_of(tmp_path / "none", index) == {"gate"}
 
 
 def test_no_footage_folder_yet_is_no_error(tmp_path: Path) -> None:
