@@ -143,3 +143,11 @@ def test_a_folder_that_is_gone_does_not_end_the_thread(
     assert housekeeper.alive
     housekeeper.stop()
     assert not housekeeper.alive
+
+
+def test_a_lack_told_before_a_restart_is_cleared_after_it(site: Recorded) -> None:
+    rows = site.journal.segments()
+    keeper(site, Limits(max_bytes=1), [Hold("gate", rows[0].start_us, rows[-1].end_us)]).sweep()
+    assert disk_health(site) == ["raised"]
+    keeper(site, Limits(max_bytes=1)).sweep()
+    assert disk_health(site) == ["raised", "cleared"]

@@ -156,6 +156,13 @@ def test_closing_releases_a_connection_whose_packets_are_half_read(gst_server: G
             next(source.packets())
 
 
+def test_what_is_closed_while_it_is_opened_is_not_called_a_bad_camera(gst_server: GstServer) -> None:
+    source = RtspSource(gst_server.url("stops"), clock=SystemClock())
+    source.close()
+    with pytest.raises(SourceError, match="closed while it was being opened"):
+        source.open()
+
+
 @pytest.mark.parametrize(
     ("name", "fault", "values", "error"),
     [
