@@ -103,6 +103,8 @@ class Console(Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     """Address to listen on; others than 127.0.0.1 need a token in every grant."""
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
+    hosts: tuple[Annotated[str, msgspec.Meta(pattern=r"^[^/:@\s]+$")], ...] = ()
+    """Names that the page is called by, besides addresses and localhost: `["cameras.example.org"]`."""
 
 
 class Camera(Section, frozen=True, kw_only=True):

@@ -396,5 +396,6 @@ def console(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Con
         objects=paths.objects,
         access=policy,
         clock=clock,
+        hosts=file.console.hosts,
     )
     return ConsoleServer(app, file.console.host, file.console.port)

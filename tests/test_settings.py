@@ -58,6 +58,7 @@ def test_a_small_file_is_enough(tmp_path: Path) -> None:
         (GOOD + "dead_band = 3\n", ["camera[0].rules[0]", "unknown key", "dead_band"]),
         (GOOD.replace("0.9, 0.5", "900, 500"), ["middle", "fractions", "divide pixels"]),
         (camera(kind='"pistol"'), ["camera[0].kind", "pistol"]),
+        (GOOD + '[console]\nhosts = ["cams.example:8080"]\n', ["console.hosts[0]", "regex"]),
         (camera(url='"http://h/m"'), ["gate", "rtsp://"]),
         (camera(url='"rtsp://h:99999/m"'), ["gate", "port"]),
         (camera(id='"Gate 1"'), ["camera[0].id"]),
