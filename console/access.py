@@ -15,9 +15,10 @@ Nobody may see anything until a grant in the site file says so:
     loopback = true                  # whoever sits at this machine, without a token: for the demo only
     rights = ["alerts", "live", "plain"]
 
-Rights: `alerts` is the page, alerts, counts, health, pixelated pictures and clips. `live` is the live view,
-which travels as the camera sent it. `plain` is a picture or clip that is not pixelated, one object at a time
-and for a stated purpose. A bearer's token is never kept, only its SHA-256, and compared in constant time.
+Rights: `alerts` is the page, alerts, counts, health, pixelated pictures and clips. `live` is the live view:
+its video shows people as the camera sees them, its stills are pixelated. `plain` is a picture or clip that is
+not pixelated, one object at a time and for a stated purpose, and live stills that are not. A bearer's token is
+never kept, only its SHA-256, and compared in constant time.
 """
 
 import hashlib
@@ -49,7 +50,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     who: str
     """Person or desk; it goes into the access log."""
     rights: tuple[Right, ...]
-    """alerts: page, counts, pixelated pictures. live: the live view. plain: unpixelated, for a purpose."""
+    """alerts: page, counts, pixelated pictures. live: people as the camera sees them.
+    plain: unpixelated, for a purpose."""
     loopback: bool = False
     """Whoever sits at this machine, without a token."""
     token_file: str = ""

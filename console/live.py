@@ -1,7 +1,8 @@
 """The live view of one camera over a WebSocket: see `console/tail.py` for what is sent.
 
-The stream travels as the camera sent it (the page blurs people on its own canvas), so it needs the right
-`live`, and each opening is an access event. Nothing is read while nobody watches.
+The video travels as the camera sent it (the page blurs people on its own canvas), so it needs the right
+`live`, and each opening is an access event. Stills are pixelated here, except for a viewer who has the right
+`plain`. Nothing is read while nobody watches.
 """
 
 from anyio import create_task_group, sleep, to_thread
@@ -54,7 +55,11 @@ def _admit(console: Console, socket: WebSocket) -> LiveTail:
     if console.live >= MAX_STREAMS:
         raise Problem(503, f"{MAX_STREAMS} live views are open; close some", headers={"retry-after": "10"})
     console.log.plain(viewer.who, "live", camera.id, "live view")
-    return LiveTail(console.journal, console.footage, camera.id, camera.stream, stills=kind == "stills")
+    hidden = None if "plain" in viewer.rights else console.policy.pixelate
+    stills = kind == "stills"
+    return LiveTail(
+        console.journal, console.footage, camera.id, camera.stream, stills=stills, hidden=hidden or None
+    )
 
 
 async def _send(console: Console, socket: WebSocket, tail: LiveTail) -> None:

@@ -15,31 +15,31 @@ import io
 import os
 import struct
 from collections import deque
+from collections.abc import Collection
 from pathlib import Path
 
 import av
-import cv2
-import msgspec
 
-from events.errors import StorageError
+from console.tracetail import TraceTail, text
 from events.media import TICKS
+from events.observations import Box
 from storage.fragments import PART, codec_string, find_box, fragments, init_segment, live_offset
+from storage.pictures import snapshot
 from storage.rows import SegmentIndex, SegmentRow
-from storage.trace import Frame, Gate, Line, Mode, Shed
+from storage.whereabouts import Whereabouts
 
 STALE_POLLS = 25
 """Polls without a byte after which a newer segment is looked for: the writer may have been killed."""
-TRACE_POLLS = 100
-"""Polls for which the trace of a finished segment is still read: the analysis runs behind the recorder."""
-BACKLOG_LINES = 100
-"""Trace lines from before the join that are sent: boxes for the first picture, and the mode."""
 MAX_STEP = 4 << 20
 """Bytes of video in one poll's answer."""
 STILL_TICKS = TICKS
 """Still pictures come no closer than this."""
-
-_line = msgspec.json.Decoder(Line)
-_json = msgspec.json.Encoder()
+QUALITY = 80
+"""Of their JPEG."""
+SURE_US = 1_000_000
+"""The analysis has to be so far beyond a still: until then somebody may yet be found who was there."""
+HELD_POLLS = 40
+"""Polls that a still waits for that; five seconds or so."""
 
 
 def first_composition_offset(fragment: bytes) -> int:
@@ -54,55 +54,6 @@ def first_composition_offset(fragment: bytes) -> int:
         return 0
     at = 8 + 4 * sum(bool(flags & bit) for bit in (0x1, 0x4, 0x100, 0x200, 0x400))
     return int(struct.unpack_from(">i", trun, at)[0])
-
-
-class TraceTail:
-    """New whole lines of a trace that is being written."""
-
-    def __init__(self, path: Path, epoch: int) -> None:
-        self._path = path
-        self._epoch = epoch
-        self._offset = 0
-        self.polls_left = TRACE_POLLS
-        """Counted down by the owner once the segment is finished."""
-
-    def poll(self) -> list[str]:
-        """Messages for the lines that have come; of the first answer's, the last ones and the last mode."""
-        try:
-            if os.stat(self._path).st_size <= self._offset:
-                return []
-            with open(self._path, "rb") as file:
-                file.seek(self._offset)
-                data = file.read()
-        except FileNotFoundError:
-            return []
-        whole = data.rfind(b"\n") + 1
-        joined = self._offset == 0
-        self._offset += whole
-        lines = data[:whole].splitlines()
-        if joined and len(lines) > BACKLOG_LINES:
-            early = [raw for raw in lines[:-BACKLOG_LINES] if b'"mode"' in raw or b'"gate"' in raw]
-            lines = early[-8:] + lines[-BACKLOG_LINES:]
-        return [message for raw in lines if (message := self._message(raw))]
-
-    def _message(self, raw: bytes) -> str:
-        try:
-            line = _line.decode(raw)
-        except msgspec.MsgspecError:
-            return ""  # the live view can do without a damaged line; a replay says so
-        if isinstance(line, Frame):
-            tracks = [
-                {"ordinal": t[0], "label": t[1], "score": t[2], "box": t[3:7], "seen": t[7]}
-                for t in line.tracks
-            ]
-            return _text(type="frame", epoch=self._epoch, pts=line.pts, tracks=tracks)
-        if isinstance(line, Gate):
-            return _text(type="gate", epoch=self._epoch, pts=line.pts, state=line.state)
-        if isinstance(line, Mode):
-            return _text(type="mode", epoch=self._epoch, pts=line.pts, mode=line.mode)
-        if isinstance(line, Shed):
-            return _text(type="shed", epoch=self._epoch, pts=line.from_pts, to_pts=line.to_pts)
-        return ""
 
 
 class _Current:
@@ -133,16 +84,29 @@ class LiveTail:
 
     Args:
         stills: pictures of keyframes instead of video.
+        hidden: labels to pixelate in stills, which then wait a moment for the analysis; where it does not
+            come, all of the picture is hidden. None: plain. Video is as the camera sent it.
     """
 
     def __init__(
-        self, index: SegmentIndex, root: Path, camera: str, stream: str, *, stills: bool = False
+        self,
+        index: SegmentIndex,
+        root: Path,
+        camera: str,
+        stream: str,
+        *,
+        stills: bool = False,
+        hidden: Collection[str] | None = None,
     ) -> None:
         self._index = index
         self._root = root
         self._camera = camera
         self._stream = stream
         self._stills = stills
+        self._hidden = hidden
+        self._held: tuple[av.VideoFrame, int, int] | None = None
+        """A still that waits for its trace, with its epoch and media time."""
+        self._held_polls = 0
         self._current: _Current | None = None
         self._last: tuple[int, int] = (0, -1)
         self._traces: deque[TraceTail] = deque()
@@ -168,6 +132,8 @@ class LiveTail:
                 finished = True  # deleted by retention while it was watched
         for trace in self._traces:
             messages += trace.poll()
+        if self._held is not None:
+            messages += self._ripe(*self._held)
         for trace in list(self._traces)[:-1]:
             trace.polls_left -= 1
         while self._traces and self._traces[0].polls_left <= 0:
@@ -183,7 +149,7 @@ class LiveTail:
         if not newer:
             if self._current is None and self._last == (0, -1) and not self._waiting:
                 self._waiting = True
-                messages.append(_text(type="waiting"))
+                messages.append(text(type="waiting"))
             return
         row = newer[-1]
         epoch, n = self._last
@@ -198,7 +164,7 @@ class LiveTail:
         self._current = current
         self._waiting = False
         if row.trace_path:
-            self._traces.append(TraceTail(self._root / row.trace_path, row.epoch))
+            self._traces.append(TraceTail(self._root / row.trace_path, row.epoch, self._hidden is not None))
 
     def _video(self, current: _Current, messages: list[str | bytes]) -> bool:
         """Append the segment's new fragments; True if it is finished and all of it was sent."""
@@ -231,7 +197,7 @@ class LiveTail:
         current.map = row.first_pts - first_composition_offset(first)
         current.announced = True
         messages.append(
-            _text(
+            text(
                 type="segment",
                 segment=row.id,
                 epoch=row.epoch,
@@ -248,7 +214,9 @@ class LiveTail:
         return True
 
     def _still(self, current: _Current, data: bytes) -> list[str | bytes]:
-        """The newest keyframe in the fragments as JPEG; nothing if one was sent a moment ago."""
+        """The newest keyframe in the fragments as JPEG; nothing if one was just sent or has to wait."""
+        if self._held is not None:
+            return []  # one after the other
         newest: av.VideoFrame | None = None
         try:
             with av.open(io.BytesIO(current.init + data), "r", format="mp4") as container:
@@ -264,12 +232,26 @@ class LiveTail:
         if pts < self._next_still and pts > self._next_still - 10 * STILL_TICKS:
             return []
         self._next_still = pts + STILL_TICKS
-        done, jpeg = cv2.imencode(".jpg", newest.to_ndarray(format="bgr24"), [cv2.IMWRITE_JPEG_QUALITY, 80])
-        if not done:
-            raise StorageError(f"a picture of {current.row.id} could not be made")
-        still = _text(type="still", epoch=current.row.epoch, pts=pts)
-        return [still, jpeg.tobytes()]
+        if self._hidden is None:
+            return _still_of(current.row.epoch, pts, snapshot(newest, [], plain=True, quality=QUALITY))
+        self._held, self._held_polls = (newest, current.row.epoch, pts), 0
+        return []
+
+    def _ripe(self, frame: av.VideoFrame, epoch: int, pts: int) -> list[str | bytes]:
+        """The held still, people pixelated, if the analysis has come so far or is not waited for any more."""
+        self._held_polls += 1
+        known = Whereabouts([trace.kept for trace in self._traces], self._hidden or ())
+        capture = known.captures.get(epoch)
+        sure = capture is not None and known.passed(capture.at(pts) + SURE_US)
+        if not sure and self._held_polls < HELD_POLLS:
+            return []
+        boxes = known.at(capture.at(pts)) if sure and capture else None
+        self._held = None
+        if boxes is not None:
+            w, h = frame.width, frame.height
+            boxes = [Box(b.x1 * w, b.y1 * h, b.x2 * w, b.y2 * h) for b in boxes]
+        return _still_of(epoch, pts, snapshot(frame, boxes, quality=QUALITY))
 
 
-def _text(**fields: object) -> str:
-    return _json.encode(fields).decode()
+def _still_of(epoch: int, pts: int, jpeg: bytes) -> list[str | bytes]:
+    return [text(type="still", epoch=epoch, pts=pts), jpeg]

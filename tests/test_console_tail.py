@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
+import numpy as np
 import pytest
 
-from console.tail import STALE_POLLS, LiveTail
-from events.media import TICKS
+from console.tail import HELD_POLLS, STALE_POLLS, LiveTail
+from console.tracetail import KEPT_LINES, TraceTail
+from events.media import TICKS, Anchor
 from ingest.packets import Packet, StreamInfo
 from storage.fragments import PART
 from storage.segments import SegmentWriter
-from storage.trace import Frame, Mode, TraceWriter
-from tests.clipmaker import MemoryIndex, make_clip, packets_of
+from storage.trace import Frame, Mode, Open, Reached, TraceWriter
+from storage.whereabouts import Whereabouts
+from tests.clipmaker import FPS, MemoryIndex, make_clip, packets_of, walker
+from tests.test_pictures import fine
 
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -179,7 +184,7 @@ def test_the_trace_comes_along_also_behind_the_recorder(
         writer.write(packet)
         watcher.look()
     box = (1, "person", 0.75, 10.0, 20.0, 30.0, 40.0, True)
-    trace.append(Frame(pts=packets[12].pts, tracks=(box,)))
+    trace.append(Frame(pts=packets[12].pts, tracks=(box,), faint=(("person", 50, 20, 70, 40),)))
     with open(tmp_path / index.segments()[0].trace_path, "ab") as torn:
         torn.write(b'{"type":"frame","pts":')
     watcher.look(2)
@@ -192,6 +197,7 @@ def test_the_trace_comes_along_also_behind_the_recorder(
             "tracks": [
                 {"ordinal": 1, "label": "person", "score": 0.75, "box": [10, 20, 30, 40], "seen": True}
             ],
+            "faint": [{"label": "person", "box": [50, 20, 70, 40]}],
         },
     ]
 
@@ -230,3 +236,76 @@ def test_stills_are_keyframes_as_jpeg_about_one_a_second(
     stills = [m["pts"] for m in watcher.others if m["type"] == "still"]
     assert set(stills) <= keyframes
     assert len(stills) == len(watcher.pictures)
+
+
+def opening(packets: list[Packet]) -> Open:
+    anchor = Anchor(
+        pts=packets[0].pts, capture_us=packets[0].capture_us, source="arrival", uncertainty_us=500_000
+    )
+    return Open(epoch=7, pts=packets[0].pts, model="", settings="", width=320, height=180, anchors=(anchor,))
+
+
+def detail(picture: bytes, box: tuple[int, int, int, int]) -> float:
+    """How fine the picture is in the box."""
+    return fine(cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_GRAYSCALE), box)
+
+
+def test_stills_for_who_may_not_see_people_plain_hide_them(
+    clips: dict[str, tuple[StreamInfo, list[Packet]]], tmp_path: Path
+) -> None:
+    """The analysis runs ten pictures behind the recorder."""
+    info, packets = clips["plain"]
+    index = MemoryIndex()
+    watcher = Watcher(tmp_path, index, stills=True, hidden=("person",))
+    writer = SegmentWriter(tmp_path, "gate", "sub", 7, info, index, segment_s=60, fragment_s=0.2)
+    trace: TraceWriter | None = None
+    for n, packet in enumerate(packets):
+        writer.write(packet)
+        if trace is None:
+            assert writer.row is not None
+            trace = TraceWriter(tmp_path / writer.row.trace_path)
+            trace.append(opening(packets))
+        if n >= 10:
+            track = (1, "person", 0.9, *(float(v) for v in walker(n - 10)), True)
+            trace.append(Frame(pts=packets[n - 10].pts, tracks=(track,)))
+        watcher.look()
+    assert len(watcher.pictures) >= 2
+    stills = [m["pts"] for m in watcher.others if m["type"] == "still"]
+    for pts, picture in zip(stills, watcher.pictures, strict=True):
+        assert detail(picture, walker((pts - packets[0].pts) * FPS // TICKS)) < 10
+        assert detail(picture, (0, 5, 320, 25)) > 20  # and only them
+
+
+def test_stills_that_no_analysis_comes_for_are_hidden_whole(
+    clips: dict[str, tuple[StreamInfo, list[Packet]]], tmp_path: Path
+) -> None:
+    info, packets = clips["plain"]
+    index = MemoryIndex()
+    watcher = Watcher(tmp_path, index, stills=True, hidden=("person",))
+    writer = writer_of(tmp_path, info, index)
+    for packet in packets[:18]:
+        writer.write(packet)
+    watcher.look(HELD_POLLS - 2)
+    assert not watcher.pictures
+    watcher.look(3)
+    (picture,) = watcher.pictures
+    assert detail(picture, (0, 5, 320, 25)) < 10
+
+
+def test_a_long_trace_keeps_its_end_and_claims_nothing_of_before(tmp_path: Path) -> None:
+    trace = TraceWriter(tmp_path / "a")
+    anchor = Anchor(pts=0, capture_us=1_000_000_000, source="arrival", uncertainty_us=0)
+    trace.append(Open(epoch=1, pts=0, model="", settings="", width=1, height=1, anchors=(anchor,)))
+    tail = TraceTail(tmp_path / "a", 1, keeps=True)
+    for n in range(5 * KEPT_LINES):
+        trace.append(Reached(pts=n * TICKS))
+        if n % 100 == 0:
+            tail.poll()
+    tail.poll()
+    assert len(tail.kept) <= 2 * KEPT_LINES + 2
+    known = Whereabouts([tail.kept])
+    assert known.at(1_000_000_000 + 5 * KEPT_LINES * 1_000_000 - 1_500_000) == []
+    assert known.at(1_000_000_000 + 10_000_000) is None
+    (tmp_path / "a").open("ab").write(b"damaged\n")
+    tail.poll()
+    assert Whereabouts([tail.kept]).at(1_000_000_000 + 5 * KEPT_LINES * 1_000_000 - 1_500_000) is None

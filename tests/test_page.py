@@ -194,6 +194,48 @@ def test_boxes_lie_on_the_people_of_the_very_frame_that_is_shown(visit: Page) ->
     assert hidden[0]["opaque"][0] != hidden[-1]["opaque"][0]
 
 
+FAINT = """async () => {
+  const { Overlay, Trace } = await import("/static/overlay.js");
+  const trace = new Trace();
+  const faint = [{ label: "person", box: [100, 40, 140, 80] }, { label: "car", box: [10, 120, 50, 160] }];
+  trace.add({ epoch: 7, pts: 90000, tracks: [], faint });
+  trace.add({ epoch: 7, pts: 108000, tracks: [] });
+  const canvas = document.createElement("canvas");
+  canvas.style = "position: fixed; width: 320px; height: 180px";
+  document.body.append(canvas);
+  const picture = document.createElement("canvas");
+  Object.assign(picture, { width: 320, height: 180 });
+  const p = picture.getContext("2d");
+  for (let x = 0; x < 320; x += 2) p.fillRect(x, 0, 1, 180);
+  p.globalCompositeOperation = "destination-over";
+  p.fillStyle = "white";
+  p.fillRect(0, 0, 320, 180);
+  new Overlay(canvas, { rules: [] }).draw(picture, [320, 180], trace.tracksAt(7, 100000),
+    trace.faintAt(7, 100000), () => [], new Set(["person"]));
+  const k = canvas.width / 320;
+  const size = [canvas.width, canvas.height];
+  const copy = new OffscreenCanvas(...size).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  const pixel = (x, y) => [...copy.getImageData(x * k, y * k, 1, 1).data];
+  const answer = { person: pixel(120, 60), around: pixel(85, 25), car: pixel(30, 140),
+    near: [50000, 134000, 136000].map((t) => trace.faintAt(7, t).length),
+    other: trace.faintAt(8, 90000).length };
+  canvas.remove();
+  return answer;
+}"""
+
+
+def test_who_is_detected_but_not_tracked_is_blurred_and_not_drawn(visit: Page) -> None:
+    """The blur is grey where the picture is striped black and white; a drawn box would be coloured."""
+    found = visit.evaluate(FAINT)
+    for place in ("person", "around"):
+        red, green, blue, alpha = found[place]
+        assert alpha == 255
+        assert red == green == blue
+    assert found["car"][3] == 0
+    assert (found["near"], found["other"]) == ([2, 2, 0], 0)
+
+
 def test_blurring_can_be_turned_off_and_the_overlay_stays(visit: Page) -> None:
     plays(visit, 0.5)
     visit.uncheck("#blur")

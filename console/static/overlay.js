@@ -3,6 +3,7 @@
 const TICKS = 90000;
 const HOLD = 0.7 * TICKS; // a box stays this long after the last frame that was analysed
 const BRIDGE = 1.5 * TICKS; // between two analysed frames no farther apart, boxes move in a straight line
+const FAINT = 0.5 * TICKS; // what is detected but not tracked is blurred so long before and after
 const TRAIL = 4 * TICKS;
 const HISTORY = 30 * TICKS;
 const HUES = ["#5cc8c5", "#f0b45a", "#8fb7ff", "#f08a9b", "#9ed67b", "#d3a0f0", "#f2e074", "#7fd6f2"];
@@ -22,7 +23,7 @@ export class Trace {
       this.frames = [];
       this.epoch = message.epoch;
     }
-    this.frames.push({ pts: message.pts, tracks: message.tracks });
+    this.frames.push({ pts: message.pts, tracks: message.tracks, faint: message.faint ?? [] });
     while (this.frames.length && this.frames[0].pts < message.pts - HISTORY) this.frames.shift();
   }
 
@@ -55,6 +56,14 @@ export class Trace {
       });
   }
 
+  // Detections that are no tracks, near this time: not drawn, only blurred.
+  faintAt(epoch, pts) {
+    const found = [];
+    if (epoch !== this.epoch) return found;
+    for (let i = this.index(pts + FAINT); i >= 0 && this.frames[i].pts >= pts - FAINT; i--) found.push(...this.frames[i].faint);
+    return found;
+  }
+
   trail(ordinal, epoch, pts) {
     const points = [];
     if (epoch !== this.epoch) return points;
@@ -74,7 +83,7 @@ export class Overlay {
   }
 
   // `picture`: the video or image under the canvas; `size`: [width, height] of the analysed picture.
-  draw(picture, size, tracks, trails, blurred) {
+  draw(picture, size, tracks, faint, trails, blurred) {
     const { canvas } = this;
     const scale = window.devicePixelRatio || 1;
     const width = Math.round(canvas.clientWidth * scale);
@@ -86,7 +95,10 @@ export class Overlay {
     const [w, h] = size;
     const fit = Math.min(width / w, height / h);
     this.frame = { x: (width - w * fit) / 2, y: (height - h * fit) / 2, w: w * fit, h: h * fit, fit, scale };
-    if (picture) for (const track of tracks) if (blurred.has(track.label)) this.pixelate(g, picture, size, track.box);
+    if (picture) {
+      for (const { label, box } of tracks) if (blurred.has(label)) this.pixelate(g, picture, size, box, 0.08);
+      for (const { label, box } of faint) if (blurred.has(label)) this.pixelate(g, picture, size, box, 0.5);
+    }
     for (const rule of this.camera.rules) this.rule(g, rule);
     g.shadowBlur = 0;
     for (const track of tracks) this.track(g, track, trails(track.ordinal));
@@ -100,8 +112,7 @@ export class Overlay {
     return [this.frame.x + x * this.frame.w, this.frame.y + y * this.frame.h];
   }
 
-  pixelate(g, picture, [w, h], box) {
-    const grow = 0.08;
+  pixelate(g, picture, [w, h], box, grow) {
     const bw = box[2] - box[0];
     const bh = box[3] - box[1];
     const x1 = Math.max(0, box[0] - bw * grow);

@@ -125,7 +125,9 @@ export class Tile {
     const { epoch = null, pts = 0 } = this.moment ?? {};
     const trails = (ordinal) => this.trace.trail(ordinal, epoch, pts);
     const picture = this.image.hidden ? this.video : this.image;
-    this.overlay.draw(picture, this.size ?? [16, 9], this.size ? this.tracks : [], trails, this.page.blurred());
+    const tracks = this.size ? this.tracks : [];
+    const faint = this.size ? this.trace.faintAt(epoch, pts) : [];
+    this.overlay.draw(picture, this.size ?? [16, 9], tracks, faint, trails, this.page.blurred());
   }
 
   // Health events say what is wrong; the trace says how the camera is decoded just now.
