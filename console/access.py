@@ -17,8 +17,8 @@ Nobody may see anything until a grant in the site file says so:
 
 Rights: `alerts` is the page, alerts, counts, health, pixelated pictures and clips. `live` is the live view:
 its video shows people as the camera sees them, its stills are pixelated. `plain` is a picture or clip that is
-not pixelated, one object at a time and for a stated purpose, and live stills that are not. A bearer's token is
-never kept, only its SHA-256, and compared in constant time.
+not pixelated, one object at a time and for a stated purpose, and live stills that are not. A bearer's
+token is never kept, only its SHA-256, and compared in constant time.
 """
 
 import hashlib
