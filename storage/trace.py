@@ -10,6 +10,7 @@ kill tore is dropped by the reader and cut off by the next writer.
 import logging
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self, cast
 
@@ -204,8 +205,13 @@ def read_trace(path: Path) -> list[Line]:
     if None not in lines:
         return cast(list[Line], lines)
     bad = [n for n, line in enumerate(lines, 1) if line is None]
-    log.warning("trace %s: %d damaged lines, the first is number %d", path, len(bad), bad[0])
+    _report(path, len(bad), bad[0])
     return _bridged(lines)
+
+
+@lru_cache(maxsize=256)  # traces are read again and again: once is enough
+def _report(path: Path, count: int, first: int) -> None:
+    log.warning("trace %s: %d damaged lines, the first is number %d", path, count, first)
 
 
 def _bridged(lines: Sequence[Line | None]) -> list[Line]:
