@@ -23,7 +23,7 @@ from storage.rows import SegmentRow
 from storage.stills import picture_at
 from storage.store import Store
 from storage.trace import read_trace
-from storage.whereabouts import SKEW_US, Whereabouts
+from storage.whereabouts import Whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -185,8 +185,10 @@ class Evidence:
             return False
         hidden = self._hidden(job.camera, at, at)
         shown = self._best(job.camera, at - 1_000_000, at)  # between two segments the first one's last counts
-        capture = self._captures(shown).get(shown[-1].epoch) if shown else None
-        skew_us = SKEW_US if shown and shown[-1].stream != self._streams(job.camera) else 0
+        captures = self._captures(shown)
+        capture = captures.get(shown[-1].epoch) if shown else None
+        other = bool(shown) and shown[-1].stream != self._streams(job.camera)
+        skew_us = hidden.skew_us(at, captures.values()) if other else 0
         data = picture_at(self._footage, shown, at, hidden, capture, skew_us)
         self._objects.put(f"pictures/{job.event.subject}.jpg", data)
         return True

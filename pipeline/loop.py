@@ -468,9 +468,13 @@ class CameraLoop:
             self._held, self._held_bytes = [first], first.size
 
 
+FAINT = 0.3
+"""Confidence from which what is detected without being tracked is hidden: below, it is mostly nothing."""
+
+
 def _faint(detections: Detections, tracked: Tracked) -> list[trace.Faint]:
     """What was detected and is no track: nobody counts it, but a person in it has to be hidden."""
-    rows = uncovered(detections, tracked.tracks)
+    rows = [n for n in uncovered(detections, tracked.tracks) if detections.scores[n] >= FAINT]
     if not rows:
         return []
     edges = np.round(detections.boxes[rows].astype(np.float64), 1).tolist()

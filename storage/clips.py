@@ -29,7 +29,7 @@ from storage.muxer import add_video, share
 from storage.pictures import hide
 from storage.rows import SegmentRow
 from storage.trace import read_trace
-from storage.whereabouts import PERSONAL, SKEW_US, Whereabouts
+from storage.whereabouts import PERSONAL, Whereabouts
 
 _TIME_BASE = Fraction(1, TICKS)
 
@@ -105,8 +105,12 @@ def cut_pixelated(  # noqa: PLR0913  what is shown, and by what it is hidden
     chosen = _chosen(rows, from_us, to_us)
     own = {root / row.trace_path for row in chosen} <= set(paths)
     packets = _packets(root, chosen, from_us, to_us, {**(known.captures if own else {}), **(captures or {})})
-    skew_us = 0 if own else SKEW_US
-    return _encoded(root, packets, (from_us, to_us), out, lambda t: known.at(t, skew_us))
+    maps = list((captures or {}).values())
+
+    def hidden(at: int) -> list[Box] | None:
+        return known.at(at, 0 if own else known.skew_us(at, maps))
+
+    return _encoded(root, packets, (from_us, to_us), out, hidden)
 
 
 def _chosen(rows: Sequence[SegmentRow], from_us: int, to_us: int) -> list[SegmentRow]:

@@ -70,7 +70,7 @@ def picture_at(
     Args:
         hidden: where people were; they are pixelated. None: plain, for those who may see it.
         capture: of the epoch of that moment's segment.
-        skew_us: `storage.whereabouts.SKEW_US` if `hidden` is of another stream than `rows`.
+        skew_us: of `Whereabouts.skew_us` if `hidden` is of another stream than `rows`.
 
     Raises:
         StorageError: no footage of that moment.

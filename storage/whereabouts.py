@@ -31,6 +31,9 @@ SKEW_US = 1_000_000
 """What two streams of a camera may be apart in capture time: each has its own anchors, and by arrival each is
 uncertain by half a second."""
 
+_CLOCKED_SKEW_US = 250_000
+"""The same where both are dated by the camera's own clock (RTCP sender reports)."""
+
 _Track = tuple[list[int], list[Box]]
 """Times and boxes, in order."""
 
@@ -85,6 +88,11 @@ class Whereabouts:
                     return None
                 boxes += self._seen_at(a) + self._seen_at(b)
         return boxes
+
+    def skew_us(self, capture_us: int, shown: Iterable[CaptureMap]) -> int:
+        """For `at`: what another stream of this camera, with these capture times, may be apart by then."""
+        clocked = all(_by_rtcp(maps, capture_us) for maps in (list(shown), list(self.captures.values())))
+        return _CLOCKED_SKEW_US if clocked else SKEW_US
 
     def passed(self, capture_us: int) -> bool:
         """Whether the traces reach beyond this capture time."""
@@ -193,6 +201,12 @@ def _track_at(track: _Track, t: int) -> Box | None:
         a.x1 + f * (b.x1 - a.x1), a.y1 + f * (b.y1 - a.y1), a.x2 + f * (b.x2 - a.x2), a.y2 + f * (b.y2 - a.y2)
     )
     return pad(mixed, _PAD)
+
+
+def _by_rtcp(maps: Sequence[CaptureMap], capture_us: int) -> bool:
+    """Whether the anchor in force at that time is the camera's own clock."""
+    anchors = [anchor for m in maps for anchor in m.anchors if anchor.capture_us <= capture_us]
+    return bool(anchors) and max(anchors, key=lambda a: a.capture_us).source == "rtcp"
 
 
 def _merged(spans: Iterable[tuple[int, int]], gap: int) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.media import TICKS, Anchor
+from events.media import TICKS, Anchor, CaptureMap
 from events.observations import Box
 from storage import trace
 from storage.whereabouts import SKEW_US, Whereabouts
@@ -210,3 +210,26 @@ def test_whoever_was_seen_is_hidden_when_seen(
     end = max((t for t, _ in looks), default=0)
     t = data.draw(st.floats(-1, 12))
     assert (known.at(us(t)) is None) == (not 0 <= us(t) - START <= end * 100_000)
+
+
+def test_another_streams_room_is_small_only_where_both_are_dated_by_the_camera() -> None:
+    def dated(*at: tuple[float, str]) -> tuple[Anchor, ...]:
+        return tuple(
+            Anchor(pts=round(s * TICKS), capture_us=us(s), source=source, uncertainty_us=0)  # type: ignore[arg-type]
+            for s, source in at
+        )
+
+    own = trace.Open(
+        epoch=1,
+        pts=0,
+        model="",
+        settings="",
+        width=100,
+        height=100,
+        anchors=dated((0, "arrival"), (3, "rtcp")),
+    )
+    known = Whereabouts([[own, look(1, (1, 20)), reached(9)]])
+    shown = CaptureMap(dated((0, "arrival"), (5, "rtcp")))
+    assert [known.skew_us(us(s), [shown]) for s in (1, 4)] == [SKEW_US, SKEW_US]
+    assert known.skew_us(us(6), [shown]) < SKEW_US
+    assert known.skew_us(us(6), []) == SKEW_US  # nothing is known of the stream shown
