@@ -83,6 +83,7 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
         },
         max_body_size=64 << 10,
     )
+    app.router.redirect_slashes = False  # a path that is not ours is not found; nobody is sent elsewhere
     app.state.console = console
     return app
 
