@@ -55,7 +55,14 @@ def nanodet(outputs: Sequence[Floats], size: tuple[int, int], wanted: Mask, leas
         scores[0].shape[1] == len(wanted), f"the model has {scores[0].shape[1]} classes, not {len(wanted)}"
     )
     numbers = np.flatnonzero(wanted)
-    rows, best, columns = _best(np.concatenate([s[:, numbers] for s in scores]), ALL[: len(numbers)], least)
+    if len(numbers) == 1:  # the usual case, by the shortest way
+        scored = np.concatenate([s[:, numbers[0]] for s in scores])
+        rows = np.flatnonzero(scored >= least)
+        best, classes = scored[rows], np.full(len(rows), numbers[0])
+    else:
+        table = np.concatenate([s[:, numbers] for s in scores])
+        rows, best, columns = _best(table, ALL[: len(numbers)], least)
+        classes = numbers[columns]
     first, second = np.searchsorted(rows, (len(scores[0]), len(scores[0]) + len(scores[1])))
     parts = (
         rows[:first],
@@ -70,7 +77,7 @@ def nanodet(outputs: Sequence[Floats], size: tuple[int, int], wanted: Mask, leas
     centre = _centres(size)[rows]
     mean *= centre[:, 2:]
     boxes = np.concatenate([centre[:, :2] - mean[:, :2], centre[:, :2] + mean[:, 2:]], axis=1)
-    return Raw(boxes, best, numbers[columns])
+    return Raw(boxes, best, classes)
 
 
 def yolox(outputs: Sequence[Floats], size: tuple[int, int], wanted: Mask, least: float) -> Raw:
