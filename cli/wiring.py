@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import cv2
 import msgspec
@@ -38,6 +38,7 @@ from pipeline.policy import Limits, Live, Policy
 from pipeline.projector import Projector
 from pipeline.resume import resume, unfinished
 from pipeline.scheduler import Scheduler, SchedulerSettings
+from pipeline.service import Service
 from pipeline.sink import JournalSink, unpack
 from pipeline.worker import Worker
 from storage import retention
@@ -307,20 +308,6 @@ def _lane(
 
 
 # --- services and console
-
-
-class Service(Protocol):
-    """Something that runs beside the workers."""
-
-    def start(self) -> None:
-        """Begin, in a thread of its own."""
-
-    def stop(self) -> None:
-        """Finish what is at hand and end."""
-
-    @property
-    def alive(self) -> bool:
-        """Its thread runs. One that ended unasked has failed."""
 
 
 def box_source(site: str) -> str:

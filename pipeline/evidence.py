@@ -5,7 +5,6 @@ miss one; a full disk makes it wait. Nothing here costs the frame loop anything.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from events.clock import Clock
 from events.errors import DiskFull, LinliError, StorageError
 from events.events import AlertRaised, Event
 from events.media import CaptureMap
+from pipeline.service import Service
 from storage.clips import cut_pixelated
 from storage.journal import Journal
 from storage.objects import FolderObjects
@@ -76,8 +76,13 @@ def sweep_evidence(objects: FolderObjects, store: Store, before_us: int) -> int:
     return gone
 
 
-class Evidence:
-    """A thread that works off alerts in the order of their footage."""
+class Evidence(Service):
+    """Works off alerts in the order of their footage.
+
+    At `stop` it cuts what all footage is there for; the rest is cut at the next start.
+    """
+
+    stop_s = 45.0
 
     def __init__(
         self,
@@ -101,21 +106,7 @@ class Evidence:
         self._committed = 0
         self._commit_at = 0.0
         """Monotonic time at which events that are no alerts are worth a commit, too."""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Cut what all footage is there for, then end; the rest is cut at the next start."""
-        self._stop.set()
-        self._thread.join(45.0)
-
-    @property
-    def alive(self) -> bool:
-        """The thread runs."""
-        return self._thread.is_alive()
+        super().__init__("evidence")
 
     def _run(self) -> None:
         subscription = self._bus.subscribe(GROUP, ("alert",))

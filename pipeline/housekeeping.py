@@ -3,7 +3,6 @@ keeps it from going is named."""
 
 import logging
 import shutil
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from events.clock import Clock
 from events.errors import StorageError
 from events.events import Health
 from pipeline import evidence, projector
+from pipeline.service import Service
 from storage.journal import Journal
 from storage.retention import Hold, Limits, plan, sized, sweep
 
@@ -25,7 +25,7 @@ OURS = frozenset({projector.GROUP, evidence.GROUP})
 """Consumers that come back by themselves."""
 
 
-class Housekeeper:
+class Housekeeper(Service):
     """A thread that sweeps every half minute."""
 
     def __init__(
@@ -54,20 +54,7 @@ class Housekeeper:
         self._short = "disk" in journal.raised(source)
         self._behind: tuple[str, ...] = ("unknown",) if "consumer" in journal.raised(source) else ()
         self._old_at = clock.monotonic()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(30.0)
-
-    @property
-    def alive(self) -> bool:
-        """The thread runs."""
-        return self._thread.is_alive()
+        super().__init__("housekeeping")
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_S):

@@ -1,11 +1,11 @@
 """The projector: from the bus into the store, each event exactly once."""
 
 import logging
-import threading
 
 from events.bus import Bus
 from events.clock import Clock
 from events.errors import StorageError
+from pipeline.service import Service
 from storage.store import Store, catch_up
 
 log = logging.getLogger(__name__)
@@ -13,8 +13,8 @@ log = logging.getLogger(__name__)
 GROUP = "projector"
 
 
-class Projector:
-    """A thread that keeps the store up with the bus."""
+class Projector(Service):
+    """Keeps the store up with the bus. At `stop` it projects what is on the bus then."""
 
     def __init__(self, bus: Bus, log_id: str, store: Store, clock: Clock) -> None:
         """`log_id` names the log whose offsets the store remembers."""
@@ -22,21 +22,7 @@ class Projector:
         self._log_id = log_id
         self._store = store
         self._clock = clock
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="projector", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Project what is on the bus now, then end."""
-        self._stop.set()
-        self._thread.join(30.0)
-
-    @property
-    def alive(self) -> bool:
-        """The thread runs."""
-        return self._thread.is_alive()
+        super().__init__("projector")
 
     def _run(self) -> None:
         subscription = self._bus.subscribe(GROUP)

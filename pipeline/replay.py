@@ -139,8 +139,6 @@ class Replayer:
             seen = [*run.segments, after] if after else list(run.segments)
             lines = traced(self._footage, seen)
             notes += self._doubts(run, lines)
-            if run.segments[0].n > 0 and run.snapshot is None:
-                notes.append(f"segment {run.segments[0].n} has no snapshot to start from")
             sink = Collector()
             lane = make_lane(sink, AsSeen(lines))
             base = seconds
