@@ -13,6 +13,7 @@ import msgspec
 
 from console.access import PrivacySettings
 from events.errors import ConfigError
+from events.ground import Latitude, Longitude, PointPair
 from events.rules import Rule
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -107,6 +108,17 @@ class Console(Section, frozen=True, kw_only=True):
     """Names that the page is called by, besides addresses and localhost: `["cameras.example.org"]`."""
 
 
+class Preset(Section, frozen=True, kw_only=True):
+    """[[camera.preset]]: a view of a dome. `linli presets learn` keeps its reference pictures."""
+
+    id: Id
+    """Names the view in rules and events."""
+    name: str = ""
+    """As the page shows it; the id by default."""
+    ground: tuple[PointPair, ...] = ()
+    """At least four points of the view and where they are: foot points get places, speeds metres."""
+
+
 class Camera(Section, frozen=True, kw_only=True):
     """[[camera]]"""
 
@@ -115,7 +127,7 @@ class Camera(Section, frozen=True, kw_only=True):
     name: str = ""
     """As the page shows it; the id by default."""
     kind: Literal["gun", "dome", "face"] = "gun"
-    """Fixed, pan-tilt-zoom or face capture; shown on the page."""
+    """Fixed, pan-tilt-zoom or face capture."""
     url: str
     """rtsp://host[:port]/path of the main stream, without a password."""
     sub_url: str = ""
@@ -128,6 +140,16 @@ class Camera(Section, frozen=True, kw_only=True):
     stall_s: Annotated[float, msgspec.Meta(ge=1, le=60)] = 5.0
     """No video for so long: the connection is given up and made anew."""
     rules: tuple[Rule, ...] = ()
+    """What is counted and alerted; a dome's rules name their `preset`."""
+    place: tuple[Longitude, Latitude] | None = None
+    """Where the camera is, degrees, WGS 84."""
+    ground: tuple[PointPair, ...] = ()
+    """At least four points of the picture and where they are: foot points get places, speeds metres."""
+    preset: tuple[Preset, ...] = ()
+    """The views of a dome."""
+    onvif: str = ""
+    """http://host[:port]/onvif/device_service of a dome that tells where it looks: a second witness beside
+    the picture. It is asked with the same credentials."""
 
     @property
     def analysed(self) -> str:
@@ -155,6 +177,30 @@ class Camera(Section, frozen=True, kw_only=True):
         names = [rule.name for rule in self.rules]
         if twice := {n for n in names if names.count(n) > 1}:
             raise ValueError(f"camera {self.id}: rule names must differ, twice: {', '.join(sorted(twice))}")
+        self._check_views()
+
+    def _check_views(self) -> None:
+        ids = [preset.id for preset in self.preset]
+        if twice := {i for i in ids if ids.count(i) > 1}:
+            raise ValueError(f"camera {self.id}: preset ids must differ, twice: {', '.join(sorted(twice))}")
+        if self.kind != "dome" and (self.preset or self.onvif):
+            raise ValueError(f'camera {self.id}: presets and onvif are of a dome; write kind = "dome"')
+        if self.kind == "dome" and self.ground:
+            raise ValueError(
+                f"camera {self.id}: a dome has ground points for each of its presets, not one set"
+            )
+        for rule in self.rules:
+            if rule.preset and rule.preset not in ids:
+                known = ", ".join(ids) or "none"
+                raise ValueError(
+                    f"camera {self.id}: rule {rule.name!r} belongs to preset {rule.preset!r}, which is not "
+                    f"there (there are {known}); add it as [[camera.preset]] or mend the name"
+                )
+            if self.kind == "dome" and not rule.preset:
+                raise ValueError(
+                    f"camera {self.id}: rule {rule.name!r} needs a preset: a dome's lines and zones hold for "
+                    "one view only"
+                )
 
 
 class SiteFile(Section, frozen=True, kw_only=True):

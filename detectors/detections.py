@@ -22,11 +22,16 @@ class Detections:
     """[N] 0 to 1."""
     labels: tuple[str, ...]
     """[N] class names."""
+    landmarks: NDArray[np.float32] | None = None
+    """[N, 5, 2] x y of a face's right eye, left eye, nose, right and left corner of the mouth (right and left
+    as the face's owner says); None from a model that finds none."""
 
     def __post_init__(self) -> None:
         n = len(self.labels)
         if self.boxes.shape != (n, 4) or self.scores.shape != (n,):
             raise ValueError(f"shapes differ: {self.boxes.shape}, {self.scores.shape}, {n} labels")
+        if self.landmarks is not None and self.landmarks.shape != (n, 5, 2):
+            raise ValueError(f"landmarks have shape {self.landmarks.shape}, not {(n, 5, 2)}")
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from events.errors import IllegalTransition
-from events.events import AlertCleared, AlertKind, AlertRaised, AlertUpdated, NormBox, Severity
+from events.events import AlertCleared, AlertKind, AlertRaised, AlertUpdated, NormBox, Place, Reason, Severity
 from events.geometry import iou
 from events.media import ticks
 from events.scene import Draft, Naming, Scene
@@ -26,7 +26,6 @@ from events.scene import Draft, Naming, Scene
 State = Literal["waiting", "open", "fading", "closed"]
 Signal = Literal["confirm", "change", "lapse", "return", "expire", "stop"]
 Phase = Literal["raised", "updated", "cleared"]
-Reason = Literal["left", "moved", "dispersed", "stream-ended", "gap", "rule-removed"]
 
 LIFE: dict[tuple[State, Signal], tuple[State, Phase | None]] = {
     ("waiting", "confirm"): ("open", "raised"),
@@ -54,6 +53,7 @@ class Evidence(NamedTuple):
     tracks: tuple[int, ...]
     box: NormBox
     detail: dict[str, float | str]
+    place: Place | None = None
 
 
 class Alert(msgspec.Struct):
@@ -72,6 +72,7 @@ class Alert(msgspec.Struct):
     tracks: tuple[int, ...]
     box: NormBox
     detail: dict[str, float | str]
+    place: Place | None = None
     state: State = "waiting"
     faded: int = 0
     reason: Reason = "left"
@@ -135,7 +136,7 @@ class Alerts:
         """The condition is true now, and has been since (watched ticks, capture time)."""
         alert = self.state.alerts.get(key)
         if alert is None:
-            label, tracks, box, detail = evidence
+            label, tracks, box, detail, place = evidence
             alert = Alert(
                 key=key,
                 epoch=scene.epoch,
@@ -148,12 +149,13 @@ class Alerts:
                 tracks=tracks,
                 box=box,
                 detail=detail,
+                place=place,
             )
             self.state.alerts[key] = alert
         elif alert.state == "fading":
             step(alert, "return")
         alert.last, alert.last_us = scene.watched, scene.capture_us
-        alert.label, alert.tracks, alert.box, alert.detail = evidence
+        alert.label, alert.tracks, alert.box, alert.detail, alert.place = evidence
         if alert.state == "waiting":
             if scene.watched - alert.since >= self._need:
                 self.state.raised[key] = alert.occurrence + 1
@@ -217,11 +219,15 @@ class Alerts:
                 box=a.box,
                 since_us=a.since_us,
                 detail=a.detail,
+                place=a.place,
+                preset=naming.preset,
             )
         elif phase == "updated":
             a.updates += 1
             event = naming.id(*born, f"updated-{a.updates}", a.occurrence)
-            data = AlertUpdated(alert=alert_id, rule=naming.rule, tracks=a.tracks, box=a.box, detail=a.detail)
+            data = AlertUpdated(
+                alert=alert_id, rule=naming.rule, tracks=a.tracks, box=a.box, detail=a.detail, place=a.place
+            )
         else:
             event = naming.id(*born, "cleared", a.occurrence)
             data = AlertCleared(alert=alert_id, rule=naming.rule, reason=a.reason, until_us=a.last_us)

@@ -1,7 +1,8 @@
 """The events: frozen values, valid at birth, in a CloudEvents 1.0 envelope.
 
 A payload is a tagged struct; its tag is the event's type. The family (the second word of the type) is what
-topics, subscriptions and ordering go by: count, alert, health, segment, access.
+topics, subscriptions and ordering go by: count, alert, view, face, sensor, judgement, health, segment,
+access.
 """
 
 from typing import Literal
@@ -10,6 +11,9 @@ import msgspec
 
 NormBox = tuple[float, float, float, float]
 """x1, y1, x2, y2 as fractions of the picture, 0 to 1, rounded to 4 digits."""
+
+Place = tuple[float, float]
+"""Longitude and latitude in degrees, WGS 84, rounded to 7 digits."""
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -26,6 +30,12 @@ class Crossing(Payload, frozen=True, kw_only=True, tag="linli.count.crossing.v1"
     """The track that showed it."""
     at: tuple[float, float]
     """Where the foot point crossed, as fractions of the picture."""
+    place: Place | None = None
+    """The same on the ground; None without a calibration."""
+    speed_mps: float | None = None
+    """On the ground, metres per second; None without a calibration."""
+    preset: str = ""
+    """Where a dome looked; empty for a camera that does not move."""
 
 
 class Interval(Payload, frozen=True, kw_only=True, tag="linli.count.interval.v1"):
@@ -40,10 +50,27 @@ class Interval(Payload, frozen=True, kw_only=True, tag="linli.count.interval.v1"
     occupancy: dict[str, float] = {}
     """Zones: mean number of objects by class over the observed part of the interval."""
     observed_s: float
-    """Seconds of the interval for which the camera delivered video and nothing was shed."""
+    """Seconds of the interval for which the camera delivered video and nothing was shed; of a dome's rule
+    only those at its preset."""
+    preset: str = ""
+    """Where a dome looked; empty for a camera that does not move."""
 
 
-AlertKind = Literal["intrusion", "loitering", "crowd", "wrong_way", "stationary", "crossing"]
+AlertKind = Literal[
+    "intrusion",
+    "loitering",
+    "crowd",
+    "wrong_way",
+    "stationary",
+    "crossing",
+    "anomaly",
+    "threshold",
+    "rate",
+    "deviation",
+    "silence",
+    "joint",
+]
+"""The last five are of sensors; the very last of several things that happen together."""
 Severity = Literal["info", "minor", "major", "critical"]
 
 
@@ -55,14 +82,20 @@ class AlertRaised(Payload, frozen=True, kw_only=True, tag="linli.alert.raised.v1
     kind: AlertKind
     severity: Severity
     label: str
-    tracks: tuple[int, ...]
+    tracks: tuple[int, ...] = ()
     """Tracks that show what was found."""
-    box: NormBox
-    """Around what was found."""
+    box: NormBox | None = None
+    """Around what was found; None where there is no picture."""
     since_us: int
     """Capture time at which the condition began (an intruder's first step in the zone)."""
     detail: dict[str, float | str] = {}
-    """Figures a person can check: dwell_s, count, speed ..."""
+    """Figures a person can check: dwell_s, count, speed_mps ...; `why` says it in words."""
+    place: Place | None = None
+    """On the ground; None where nobody knows."""
+    preset: str = ""
+    """Where a dome looked; empty for a camera that does not move."""
+    causes: tuple[str, ...] = ()
+    """Alerts of which this one is made (kind `joint`)."""
 
 
 class AlertUpdated(Payload, frozen=True, kw_only=True, tag="linli.alert.updated.v1"):
@@ -70,9 +103,17 @@ class AlertUpdated(Payload, frozen=True, kw_only=True, tag="linli.alert.updated.
 
     alert: str
     rule: str
-    tracks: tuple[int, ...]
-    box: NormBox
+    tracks: tuple[int, ...] = ()
+    box: NormBox | None = None
     detail: dict[str, float | str] = {}
+    place: Place | None = None
+
+
+Reason = Literal[
+    "left", "moved", "dispersed", "stream-ended", "gap", "rule-removed", "view-left", "returned", "parted"
+]
+"""view-left: the dome turned away; returned: a sensor's values are as usual again; parted: a joint alert's
+parts do not hold together any more."""
 
 
 class AlertCleared(Payload, frozen=True, kw_only=True, tag="linli.alert.cleared.v1"):
@@ -80,7 +121,7 @@ class AlertCleared(Payload, frozen=True, kw_only=True, tag="linli.alert.cleared.
 
     alert: str
     rule: str
-    reason: Literal["left", "moved", "dispersed", "stream-ended", "gap", "rule-removed"]
+    reason: Reason
     until_us: int
     """Capture time at which the condition was last true."""
 
@@ -89,11 +130,14 @@ class Health(Payload, frozen=True, kw_only=True, tag="linli.health.changed.v1"):
     """Something about a camera, model, disk or worker changed for the worse or the better."""
 
     what: str
-    """connection, frozen, black, gap, corrupt, clock, decode-mode, shedding, disk, model, worker ..."""
+    """connection, black, frozen, still, covered, glare, defocused, turned, shaken, gap, corrupt, clock,
+    decode-mode, shedding, disk, model, worker, sensors ..."""
     state: Literal["raised", "cleared", "note"]
     message: str
     """What happened and how to mend it, for a person; never a secret."""
     detail: dict[str, float | str] = {}
+    since_us: int = 0
+    """Capture time at which it began, where that is known; 0: not."""
 
 
 class Segment(Payload, frozen=True, kw_only=True, tag="linli.segment.closed.v1"):
@@ -110,6 +154,75 @@ class Segment(Payload, frozen=True, kw_only=True, tag="linli.segment.closed.v1")
     """Of the whole file."""
     recovered: bool = False
     """Finished after a kill or a power cut."""
+
+
+class ViewChanged(Payload, frozen=True, kw_only=True, tag="linli.view.changed.v1"):
+    """A dome began to move, or came to rest. Only while it is `settled` its preset's rules are applied."""
+
+    state: Literal["settled", "moving", "unknown"]
+    """unknown: it stands still, but at no preset that was learned."""
+    preset: str = ""
+    """Where it is settled."""
+    was: str = ""
+    """The preset that it left."""
+    score: float = 0.0
+    """How well the picture agrees with the preset's reference, 0 to 1."""
+
+
+class FaceCaptured(Payload, frozen=True, kw_only=True, tag="linli.face.captured.v1"):
+    """The best picture of one face's track. Of a face, not of a person: nobody is recognised."""
+
+    capture: str
+    """Names the capture in pictures and access events; the event's own id."""
+    track: int
+    since_us: int
+    """Capture time of the track's first detection."""
+    until_us: int
+    at_us: int
+    """Capture time of the chosen picture."""
+    box: NormBox
+    quality: float
+    """0 to 1: the product of what `measures` holds."""
+    measures: dict[str, float] = {}
+    """Each 0 to 1: size, sharpness, pose, visible; and `width_px`."""
+    picture: str = ""
+    """Object key of the pixelated crop."""
+    sealed: str = ""
+    """Object key of the encrypted original; empty where the site keeps none."""
+
+
+class FaceDeleted(Payload, frozen=True, kw_only=True, tag="linli.face.deleted.v1"):
+    """What was kept of a capture is gone."""
+
+    capture: str
+    what: Literal["sealed", "all"]
+    """sealed: the encrypted original; all: the pixelated crop as well."""
+    reason: Literal["expired", "asked"]
+
+
+class Reading(Payload, frozen=True, kw_only=True, tag="linli.sensor.reading.v1"):
+    """A sensor's value. The envelope's time is when it was measured."""
+
+    quantity: str
+    """What was measured: level, temperature, open ..."""
+    value: float
+    """In `unit`; 0 or 1 for what is or is not."""
+    unit: str
+    """A unit of SenML's registry (RFC 8428), e.g. m, Cel, %RH, /; empty for a count or a state."""
+    received_us: int
+    """When it came."""
+
+
+class Judged(Payload, frozen=True, kw_only=True, tag="linli.judgement.made.v1"):
+    """An operator said what an alert was."""
+
+    alert: str
+    rule: str
+    verdict: Literal["true", "false", "ignore"]
+    """ignore: it was what it says, and here it is not wanted."""
+    who: str
+    """The grant's name."""
+    note: str = ""
 
 
 class Access(Payload, frozen=True, kw_only=True, tag="linli.access.viewed.v1"):
@@ -129,7 +242,21 @@ class Access(Payload, frozen=True, kw_only=True, tag="linli.access.viewed.v1"):
     """False: refused."""
 
 
-AnyPayload = Crossing | Interval | AlertRaised | AlertUpdated | AlertCleared | Health | Segment | Access
+AnyPayload = (
+    Crossing
+    | Interval
+    | AlertRaised
+    | AlertUpdated
+    | AlertCleared
+    | ViewChanged
+    | FaceCaptured
+    | FaceDeleted
+    | Reading
+    | Judged
+    | Health
+    | Segment
+    | Access
+)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +264,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     source: str
-    """URI reference of what it happened at, `/SITE/camera/CAMERA` or `/SITE/box/BOX`."""
+    """URI reference of what it happened at: `/SITE/camera/CAMERA`, `/SITE/sensor/SENSOR`, `/SITE/joint/RULE`
+    or `/SITE/box/BOX`."""
     time_us: int
     """Capture time."""
     epoch: int
@@ -154,7 +282,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def family(self) -> str:
-        """count, alert, health, segment or access."""
+        """count, alert, view, face, sensor, judgement, health, segment or access."""
         return self.type.split(".", 2)[1]
 
     @property
@@ -166,7 +294,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     def subject(self) -> str:
         """What within the source: a rule, an alert, a segment."""
         data = self.data
-        for name in ("alert", "rule", "segment", "what"):
+        for name in ("alert", "rule", "segment", "capture", "quantity", "preset", "what"):
             value = getattr(data, name, None)
             if value is not None:
                 return str(value)
@@ -176,3 +304,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 def camera_source(site: str, camera: str) -> str:
     """CloudEvents source of a camera."""
     return f"/{site}/camera/{camera}"
+
+
+def sensor_source(site: str, sensor: str) -> str:
+    """CloudEvents source of a sensor."""
+    return f"/{site}/sensor/{sensor}"

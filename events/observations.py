@@ -74,3 +74,22 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     def t(self) -> float:
         """Media time in seconds."""
         return self.pts / TICKS
+
+
+class Shot(msgspec.Struct, frozen=True, kw_only=True):
+    """The best picture that a track gave of a face."""
+
+    track: int
+    """The track's ordinal."""
+    first_pts: int
+    """Media time of the track's first detection."""
+    last_pts: int
+    pts: int
+    """Media time of the chosen picture."""
+    box: Box
+    """Of the face in that picture, pixels."""
+    size: tuple[int, int]
+    """Width and height of that picture."""
+    quality: float
+    """0 to 1."""
+    measures: dict[str, float] = {}

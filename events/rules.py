@@ -36,6 +36,8 @@ class _Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     labels: tuple[str, ...] = ("person",)
     """Classes it is about."""
     severity: Severity = "minor"
+    preset: str = ""
+    """The view that it belongs to: needed for a dome, empty for a camera that does not move."""
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from events.events import AnyPayload
+from events.ground import Ground
 from events.ids import event_id
 from events.targets import Target
 
@@ -26,6 +27,8 @@ class Scene(NamedTuple):
     """Serials that will not come back."""
     fresh: bool = False
     """True: a frame was analysed. False: only time passed."""
+    ground: Ground | None = None
+    """Maps pixels to places; None: the camera (or the dome's present view) is not calibrated."""
 
 
 class Draft(NamedTuple):
@@ -41,6 +44,8 @@ class Naming(NamedTuple):
     site: str
     camera: str
     rule: str
+    preset: str = ""
+    """The view that the rule belongs to."""
 
     def id(self, epoch: int, first_us: int, key: int, phase: str, occurrence: int) -> str:
         """The id of an event about `key` (a target's serial, an interval, a place) since `first_us`."""

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from events.alerts import Alerts, AlertsState, Evidence, Reason
+from events.alerts import Alerts, AlertsState, Evidence
+from events.events import Reason
 from events.geometry import Corners, Polygon, iou, normalised
 from events.media import ticks
 from events.rules import Stationary

@@ -121,13 +121,36 @@ class Reached(_Line, frozen=True, kw_only=True, tag="reached"):
     pts: int
 
 
+class Verdict(_Line, frozen=True, kw_only=True, tag="verdict"):
+    """Before the packet at `pts` was fed, the rules were told an operator's judgement."""
+
+    pts: int
+    alert: str
+    verdict: Literal["true", "false", "ignore"]
+
+
+class Position(_Line, frozen=True, kw_only=True, tag="position"):
+    """Before the packet at `pts` was fed, a dome said where it looks (ONVIF PTZ status)."""
+
+    pts: int
+    pan: float
+    """-1 to 1, as ONVIF's generic space has it."""
+    tilt: float
+    zoom: float
+    """0 to 1."""
+    moving: bool
+
+
+Told = Verdict | Position
+"""What came to the loop from outside, at a packet: a replay tells it again."""
+
 DAMAGED = "damaged"
 """`Shed.why` of a span whose lines cannot be read any more."""
 
 _TAIL = 2 * TICKS
 """How far a span reaches that no readable line ends: past all gaps that are taken for covered."""
 
-Line = Open | Gate | Frame | Shed | Mode | AnchorLine | Reached
+Line = Open | Gate | Frame | Shed | Mode | AnchorLine | Reached | Verdict | Position
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Line)
