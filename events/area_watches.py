@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from events.alerts import Alerts, AlertsState, Evidence
-from events.events import AlertKind
+from events.events import AlertKind, Reason
 from events.geometry import around, normalised
 from events.presence import Member, Presence
 from events.rules import Crowd, Intrusion, Loitering, WrongWay
@@ -27,8 +27,8 @@ class AreaWatch(Watch):
     def scale(self, size: tuple[int, int]) -> None:
         self.presence.scale(size)
 
-    def end(self, scene: Scene) -> None:
-        self.alerts.stop_all("stream-ended", scene.watched)
+    def end(self, scene: Scene, why: Reason = "stream-ended") -> None:
+        self.alerts.stop_all(why, scene.watched)
 
     def forget(self) -> None:
         self.presence.members.clear()

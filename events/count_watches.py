@@ -7,7 +7,7 @@ import msgspec
 
 from events.alerts import Alerts, AlertsState
 from events.counting import Crossed, CrossingCounter, Walk
-from events.events import Crossing, Interval
+from events.events import Crossing, Interval, Reason
 from events.intervals import Closed
 from events.presence import Member, Presence
 from events.rules import Line, Zone
@@ -27,6 +27,7 @@ def draft_interval(
         counts=counts,
         occupancy=occupancy,
         observed_s=closed.observed_s,
+        preset=watch.rule.preset,
     )
     return Draft(watch.naming.id(epoch, closed.start_us, 0, "interval", closed.number), data)
 
@@ -74,6 +75,7 @@ class LineWatch(Watch):
             label=target.label,
             track=target.ordinal,
             at=(round(x / w, 4), round(y / h, 4)),
+            preset=rule.preset,
         )
         self.drafts.append(Draft(event, data))
         if rule.alert_on in (direction, "both"):
@@ -88,8 +90,8 @@ class LineWatch(Watch):
         self.totals = {}
         self.drafts.append(draft_interval(self, interval, epoch, counts, {}))
 
-    def end(self, scene: Scene) -> None:
-        self.alerts.stop_all("stream-ended", scene.watched)
+    def end(self, scene: Scene, why: Reason = "stream-ended") -> None:
+        self.alerts.stop_all(why, scene.watched)
 
     def forget(self) -> None:
         self.walks.clear()

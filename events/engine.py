@@ -4,15 +4,19 @@
     events = engine.begin(epoch, capture_us, (1280, 720))     # media time 0
     events = engine.observe(observation)                      # an analysed frame
     events = engine.tick(pts, capture_us)                     # a quiet camera: time passes, nothing moves
-    engine.shed(from_pts, to_pts)                             # a span that is not analysed; before it has
-    passed events = engine.end(pts, capture_us)                      # the epoch is over
+    engine.shed(from_pts, to_pts)                             # a span not analysed; before it has passed
+    events = engine.view(view, capture_us)                    # a dome came to a preset, or left it
+    events = engine.end(pts, capture_us)                      # the epoch is over
+
+A dome's rules belong to presets. They live only while the camera is settled at theirs: when it leaves, their
+alerts are cleared as `view-left` and no time passes for them; on arrival they begin as in a new epoch.
 
 The same calls always give the same events with the same ids; an engine restored from a snapshot goes on bit
 for bit as the one it was taken from.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,14 +24,18 @@ from events.alerts import Alerts, AlertsState
 from events.area_watches import CrowdWatch, DwellWatch, WrongWayWatch
 from events.count_watches import LineWatch, ZoneWatch
 from events.errors import IllegalTransition
-from events.events import AnyPayload, Event, camera_source
+from events.events import AnyPayload, Event, FaceCaptured, Place, ViewChanged, camera_source
+from events.geometry import normalised
+from events.ground import Ground
 from events.intervals import Closed, Timeline, TimelineState
-from events.observations import Observation
+from events.media import TICKS
+from events.observations import Observation, Shot
 from events.rules import Crowd, Intrusion, Line, Loitering, Rule, Stationary, WrongWay, Zone
 from events.scene import Draft, Naming, Scene
 from events.stationary import StationaryWatch
 from events.targets import Target, Targets, TargetsState
-from events.watch import Watch
+from events.views import View
+from events.watch import Verdict, Watch
 
 WATCHES: dict[type, type[Any]] = {
     Line: LineWatch,
@@ -40,6 +48,15 @@ WATCHES: dict[type, type[Any]] = {
 }
 
 
+class Captured(NamedTuple):
+    """Capture times: of a shot's first and last detection, of the chosen picture, and of now."""
+
+    since_us: int
+    until_us: int
+    at_us: int
+    now_us: int
+
+
 class _Run(msgspec.Struct):
     """Where the engine is. `sequences` and `observed_pts` are of the epoch."""
 
@@ -48,6 +65,12 @@ class _Run(msgspec.Struct):
     size: tuple[int, int] = (1, 1)
     observed_pts: int = -1
     sequences: dict[str, int] = {}
+    preset: str = ""
+    """Where a dome is settled."""
+    views: int = 0
+    """How often it moved or settled in this epoch."""
+    at_preset: dict[str, int] = {}
+    """Analysed ticks of the current interval, by preset."""
 
 
 class _RuleState(msgspec.Struct):
@@ -68,9 +91,19 @@ class Engine:
     """Applies a camera's rules.
 
     interval_s: length of the counting intervals, aligned to multiples of it in capture time.
+    grounds: calibrations by preset; that of a camera that does not move under the empty name.
+    place: where the camera is.
     """
 
-    def __init__(self, site: str, camera: str, rules: Sequence[Rule], interval_s: int = 60) -> None:
+    def __init__(
+        self,
+        site: str,
+        camera: str,
+        rules: Sequence[Rule],
+        interval_s: int = 60,
+        grounds: Mapping[str, Ground] | None = None,
+        place: Place | None = None,
+    ) -> None:
         """Raises ValueError: two rules have the same name."""
         names = [rule.name for rule in rules]
         for name in names:
@@ -79,8 +112,10 @@ class Engine:
         self._site, self._camera = site, camera
         self._source = camera_source(site, camera)
         self._watches: list[Watch] = [
-            WATCHES[type(rule)](Naming(site, camera, rule.name), rule) for rule in rules
+            WATCHES[type(rule)](Naming(site, camera, rule.name, rule.preset), rule) for rule in rules
         ]
+        self._grounds = dict(grounds or {})
+        self._place = place
         self._targets = Targets()
         self._timeline = Timeline(interval_s)
         self._run = _Run()
@@ -103,8 +138,9 @@ class Engine:
         drafts = self._clear_removed(scene)
         for watch in self._watches:
             watch.scale(size)
-            watch.begin(scene)
-            drafts += watch.take()
+            if self._lives(watch):
+                watch.begin(scene)
+                drafts += watch.take()
         return events + self._stamp(drafts, 0, capture_us)
 
     def observe(self, obs: Observation) -> list[Event]:
@@ -154,6 +190,70 @@ class Engine:
             self._targets.lose()
         return []
 
+    def view(self, view: View, capture_us: int) -> list[Event]:
+        """A dome began to move or came to rest, as the picture at `view.pts` shows.
+
+        Raises:
+            IllegalTransition: no epoch has begun.
+        """
+        run = self._running()
+        events = self._advance(view.pts, capture_us)
+        was = run.preset
+        drafts = self._leave(self._scene(capture_us, view.pts))
+        run.preset = view.preset
+        name = Naming(self._site, self._camera, "")
+        data = ViewChanged(state=view.state, preset=view.preset, was=was, score=round(view.score, 3))
+        drafts.append(Draft(name.id(run.epoch, capture_us, 0, "view", run.views), data))
+        run.views += 1
+        scene = self._scene(capture_us, view.pts)
+        for watch in self._watches:
+            if run.preset and watch.rule.preset == run.preset:
+                watch.begin(scene)
+                drafts += watch.take()
+        return events + self._stamp(drafts, view.pts, capture_us)
+
+    def _leave(self, scene: Scene) -> list[Draft]:
+        """The camera looks elsewhere from now on: nothing that was there is there any more."""
+        drafts: list[Draft] = []
+        for watch in self._watches:
+            if self._run.preset and watch.rule.preset == self._run.preset:
+                watch.end(scene, "view-left")
+                drafts += watch.take()
+            watch.forget()
+        self._targets.drop()
+        return drafts
+
+    def captured(self, shot: Shot, times: Captured, pts: int, sealed: bool) -> list[Event]:
+        """A face's best picture was chosen, at media time `pts`. `sealed`: its original is kept, encrypted.
+
+        Raises:
+            IllegalTransition: no epoch has begun.
+        """
+        run = self._running()
+        capture = Naming(self._site, self._camera, "").id(run.epoch, times.since_us, shot.track, "face", 0)
+        box = (shot.box.x1, shot.box.y1, shot.box.x2, shot.box.y2)
+        key = f"faces/{self._camera}/{capture}"
+        data = FaceCaptured(
+            capture=capture,
+            track=shot.track,
+            since_us=times.since_us,
+            until_us=times.until_us,
+            at_us=times.at_us,
+            box=normalised(box, shot.size),
+            place=self._place,
+            quality=shot.quality,
+            measures=shot.measures,
+            picture=f"{key}.jpg",
+            sealed=f"{key}.age" if sealed else "",
+        )
+        return self._stamp([Draft(capture, data)], pts, times.now_us)
+
+    def judge(self, alert: str, verdict: Verdict) -> None:
+        """An operator said what an alert was: the rules that learn take it to heart. Told twice it changes
+        nothing."""
+        for watch in self._watches:
+            watch.judge(alert, verdict)
+
     def end(self, pts: int, capture_us: int) -> list[Event]:
         """The epoch is over: alerts are cleared as `stream-ended` (what stands still has its grace), the
         interval is closed as it is.
@@ -167,7 +267,8 @@ class Engine:
         scene = self._scene(now.capture_us, now.pts)
         drafts = self._clear_removed(scene)
         for watch in self._watches:
-            watch.end(scene)
+            if self._lives(watch):
+                watch.end(scene)
             watch.forget()
             drafts += watch.take()
         events += self._stamp(drafts, now.pts, now.capture_us)
@@ -226,7 +327,7 @@ class Engine:
         self._removed = []
         for kept in whole.rules:
             watch = watches.get(kept.rule.name)
-            if watch is not None and watch.rule == kept.rule:
+            if watch is not None and watch.inherits(kept.rule):
                 watch.restore(kept.state)
             else:
                 self._removed.append(kept)
@@ -238,25 +339,34 @@ class Engine:
             raise IllegalTransition(f"camera {self._camera!r}: no epoch has begun")
         return self._run
 
+    def _lives(self, watch: Watch) -> bool:
+        """Whether its rule holds for where the camera looks."""
+        return not watch.rule.preset or watch.rule.preset == self._run.preset
+
     def _scene(self, capture_us: int, pts: int, seen: Sequence[Target] = (), *, fresh: bool = False) -> Scene:
         run = self._run
         watched = self._timeline.state.watched
-        return Scene(run.epoch, pts, watched, capture_us, run.size, seen, self._targets.gone, fresh)
+        ground = self._grounds.get(run.preset)
+        return Scene(run.epoch, pts, watched, capture_us, run.size, seen, self._targets.gone, fresh, ground)
 
     def _look(self, scene: Scene) -> list[Event]:
         drafts = self._clear_removed(scene)
         for watch in self._watches:
-            watch.step(scene)
-            if watch.drafts:
-                drafts += watch.take()
+            if self._lives(watch):
+                watch.step(scene)
+                if watch.drafts:
+                    drafts += watch.take()
         return self._stamp(drafts, scene.pts, scene.capture_us) if drafts else []
 
     def _advance(self, pts: int, capture_us: int) -> list[Event]:
         """Let time pass, closing the intervals on the way."""
         events: list[Event] = []
+        at = self._run.at_preset
         for piece in self._timeline.advance(pts, capture_us):
+            at[self._run.preset] = at.get(self._run.preset, 0) + piece.ticks
             for watch in self._watches:
-                watch.elapse(piece.ticks, piece.watched)
+                if self._lives(watch):
+                    watch.elapse(piece.ticks, piece.watched)
             events += self._close(piece.closed)
         return events
 
@@ -264,8 +374,11 @@ class Engine:
         if closed is None:
             return []
         drafts: list[Draft] = []
+        at, self._run.at_preset = self._run.at_preset, {}
         for watch in self._watches:
-            watch.close(closed, self._run.epoch)
+            preset = watch.rule.preset
+            observed = closed._replace(observed_s=round(at.get(preset, 0) / TICKS, 3)) if preset else closed
+            watch.close(observed, self._run.epoch)
             drafts += watch.take()
         return self._stamp(drafts, closed.pts, closed.time_us)
 

@@ -181,6 +181,8 @@ class FaceCaptured(Payload, frozen=True, kw_only=True, tag="linli.face.captured.
     at_us: int
     """Capture time of the chosen picture."""
     box: NormBox
+    place: Place | None = None
+    """Where the camera is; None where the site file does not say."""
     quality: float
     """0 to 1: the product of what `measures` holds."""
     measures: dict[str, float] = {}

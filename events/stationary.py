@@ -197,7 +197,7 @@ class StationaryWatch(Watch):
             self.alerts.lapses(serial, reason)
         self.alerts.forget((serial,))
 
-    def end(self, scene: Scene) -> None:
+    def end(self, scene: Scene, why: Reason = "stream-ended") -> None:
         """Keep what stands; whether it still does shows when the stream is back."""
         self.state.ended_us = scene.capture_us
         for serial in sorted(self.state.places):
@@ -208,7 +208,7 @@ class StationaryWatch(Watch):
             place.ordinals = ()
         for serial in sorted(self.alerts.state.alerts):
             if serial not in self.state.places:
-                self.alerts.stop(serial, "stream-ended", scene.watched)
+                self.alerts.stop(serial, why, scene.watched)
 
     def _parts(self) -> list[tuple[str, Any, str, Any]]:
         return [

@@ -134,6 +134,11 @@ class Targets:
         """Nobody looked for a while: whether what was there still is has to be seen."""
         self.state.seen = []
 
+    def drop(self) -> None:
+        """The camera looks elsewhere: forget all that was there. Serials go on."""
+        self.state = TargetsState(serial=self.state.serial)
+        self.gone = []
+
     def reset(self) -> None:
         """Forget everything (the epoch is over)."""
         self.state = TargetsState()

@@ -4,17 +4,20 @@ A watch is driven by the engine: `scale` when the picture's size is known, `begi
 `step` for each scene, `elapse` for analysed time that passed, `close` when an interval is over.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from events.alerts import Evidence
+from events.events import Reason
 from events.geometry import normalised
 from events.intervals import Closed
 from events.media import TICKS
 from events.rules import Rule
 from events.scene import Draft, Naming, Scene
 from events.targets import Target
+
+Verdict = Literal["true", "false", "ignore"]
 
 
 class Watch:
@@ -48,11 +51,18 @@ class Watch:
     def close(self, interval: Closed, epoch: int) -> None:
         """An interval is over: draft its totals, and begin the next with none."""
 
-    def end(self, scene: Scene) -> None:
-        """The epoch is over."""
+    def end(self, scene: Scene, why: Reason = "stream-ended") -> None:
+        """The epoch is over, or a dome turns away: alerts are cleared for that reason."""
 
     def forget(self) -> None:
         """The epoch's targets are no more."""
+
+    def judge(self, alert: str, verdict: Verdict) -> None:
+        """An operator said what an alert was. Told twice it changes nothing."""
+
+    def inherits(self, before: Rule) -> bool:
+        """Whether the state that was kept with the rule as it was before still holds."""
+        return before == self.rule
 
     def snapshot(self) -> dict[str, Any]:
         """The state as JSON values."""
