@@ -62,6 +62,8 @@ class Note:
     state: Literal["raised", "cleared", "note"]
     message: str
     detail: dict[str, float | str] = field(default_factory=dict)
+    since_us: int = 0
+    """Capture time at which it began; 0: nobody knows."""
 
 
 @dataclass(slots=True)

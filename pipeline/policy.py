@@ -4,7 +4,8 @@ Live, that depends on how far the box is behind, so it is written into the trace
 (`AsSeen`) or decides that nothing is ever shed (`Unlimited`). One contract, three implementations.
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -26,6 +27,9 @@ class Policy(Protocol):
     def mode(self, pts: int) -> Mode | None:
         """Decoding mode wanted from here on; None: as it is."""
 
+    def told(self, pts: int) -> Sequence[trace.Told]:
+        """What came from outside since the last packet, to be told before the packet at `pts`."""
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """When the box is too slow, in seconds behind the newest packet. Newest pictures win."""
@@ -46,6 +50,7 @@ class Live:
         self._limits = limits
         self._wanted: Mode | None = None
         self._skipping = False
+        self._told: deque[trace.Told] = deque()
         self.refusing = False
 
     @property
@@ -85,6 +90,16 @@ class Live:
         wanted, self._wanted = self._wanted, None
         return wanted
 
+    def tell(self, line: trace.Told) -> None:
+        """From any thread: the loop is told with the next packet, whose time the line gets."""
+        self._told.append(line)
+
+    def told(self, pts: int) -> Sequence[trace.Told]:
+        if not self._told:
+            return ()
+        lines = [self._told.popleft() for _ in range(len(self._told))]
+        return [msgspec.structs.replace(line, pts=pts) for line in lines]
+
 
 class Unlimited:
     """What a box without limits would do: nothing is shed."""
@@ -98,6 +113,9 @@ class Unlimited:
     def mode(self, pts: int) -> Mode | None:
         return None
 
+    def told(self, pts: int) -> Sequence[trace.Told]:
+        return ()
+
 
 class AsSeen:
     """Follows the trace of what was done."""
@@ -106,6 +124,7 @@ class AsSeen:
         self._refused: set[int] = set()
         self._skips: dict[int, int] = {}
         self._modes: dict[int, Mode] = {}
+        self._told: dict[int, list[trace.Told]] = {}
         self._until: int | None = None
         for line in lines:
             match line:
@@ -115,6 +134,8 @@ class AsSeen:
                     self._skips[start] = end
                 case trace.Mode(pts=pts, mode=mode, forced=False):
                     self._modes[pts] = mode
+                case trace.Verdict() | trace.Position():
+                    self._told.setdefault(line.pts, []).append(line)
                 case _:
                     pass
 
@@ -130,3 +151,6 @@ class AsSeen:
 
     def mode(self, pts: int) -> Mode | None:
         return self._modes.get(pts)
+
+    def told(self, pts: int) -> Sequence[trace.Told]:
+        return self._told.get(pts, ())

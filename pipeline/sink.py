@@ -107,7 +107,13 @@ class JournalSink:
         if self._resume_pts is not None:
             return
         for note in notes:
-            data = Health(what=note.what, state=note.state, message=note.message, detail=note.detail)
+            data = Health(
+                what=note.what,
+                state=note.state,
+                message=note.message,
+                detail=note.detail,
+                since_us=note.since_us,
+            )
             self._journal.note(self._source, data, capture_us)
             if note.state == "cleared":
                 self._raised -= {note.what}
