@@ -4,8 +4,8 @@
 statements mean (`sql/store.queries.sql` for SQLite).
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,10 +17,16 @@ from events.events import (
     AlertUpdated,
     Crossing,
     Event,
+    FaceCaptured,
+    FaceDeleted,
     Health,
     Interval,
+    Judged,
     NormBox,
+    Place,
+    Reading,
     Severity,
+    ViewChanged,
 )
 
 Values = dict[str, Any]
@@ -47,8 +53,18 @@ class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
     """Capture time at which the condition was last true, once cleared."""
     reason: str | None
     tracks: tuple[int, ...]
-    box: NormBox
+    box: NormBox | None
+    """None where there is no picture."""
     detail: dict[str, float | str]
+    place: Place | None
+    preset: str
+    causes: tuple[str, ...]
+    """Alerts of which this one is made."""
+    verdict: str | None
+    """true, false or ignore, as judged last; None: not judged."""
+    judged_by: str | None
+    judged_us: int | None
+    judged_note: str | None
 
 
 class HealthRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +79,8 @@ class HealthRow(msgspec.Struct, frozen=True, kw_only=True):
     since_us: int
     """Since when it is in this state."""
     seen_us: int
+    event: str
+    """Id of the event that raised it last; pictures before and after are named by it."""
 
 
 class CountRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +93,8 @@ class CountRow(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
     occupancy: dict[str, float]
     observed_s: float
+    preset: str = ""
+    """Where a dome looked; empty for a camera that does not move."""
 
 
 class TotalRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +121,64 @@ class AccessRow(msgspec.Struct, frozen=True, kw_only=True):
     allowed: bool
 
 
-_JSON_FIELDS = frozenset({"counts", "occupancy", "tracks", "box", "detail", "at"})
+class ViewRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a dome looks."""
+
+    source: str
+    state: str
+    """settled, moving or unknown"""
+    preset: str
+    was: str
+    score: float
+    time_us: int
+    """Since when."""
+
+
+class FaceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A capture of a face, and what of it is still kept."""
+
+    capture: str
+    source: str
+    at_us: int
+    since_us: int
+    until_us: int
+    quality: float
+    measures: dict[str, float]
+    box: NormBox
+    picture: str
+    """Object key of the pixelated crop, also when it is gone: `state` says that."""
+    sealed: str
+    """Object key of the encrypted original, likewise; empty where none was ever kept."""
+    state: Literal["kept", "unsealed", "deleted"]
+    """unsealed: the original is gone; deleted: the crop as well."""
+
+
+class SensorRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest reading of one sensor and quantity."""
+
+    source: str
+    quantity: str
+    unit: str
+    value: float
+    time_us: int
+    """When it was measured."""
+    received_us: int
+
+
+class ReadingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sensor said within one step of a chart."""
+
+    time_us: int
+    """Of the step's last reading."""
+    low: float
+    high: float
+    mean: float
+    count: int
+
+
+JSON_COLUMNS = frozenset(
+    {"counts", "occupancy", "tracks", "box", "detail", "at", "place", "causes", "measures"}
+)
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 _STATEMENTS: dict[type, Callable[[Any], str]] = {
@@ -111,6 +188,11 @@ _STATEMENTS: dict[type, Callable[[Any], str]] = {
     AlertUpdated: lambda _: "update_alert",
     AlertCleared: lambda _: "clear_alert",
     Health: lambda health: "note_health" if health.state == "note" else "set_health",
+    Judged: lambda _: "judge",
+    ViewChanged: lambda _: "set_view",
+    FaceCaptured: lambda _: "add_face",
+    FaceDeleted: lambda _: "delete_face",
+    Reading: lambda _: "add_reading",
     Access: lambda _: "add_access",
 }
 """By payload. What is not named here is kept in the log of events and changes nothing else."""
@@ -122,6 +204,7 @@ def changes(event: Event) -> tuple[str, Values] | None:
     if statement is None:
         return None
     values: Values = {
+        "id": event.id,
         "source": event.source,
         "epoch": event.epoch,
         "sequence": event.sequence,
@@ -129,19 +212,29 @@ def changes(event: Event) -> tuple[str, Values] | None:
     }
     for name in event.data.__struct_fields__:
         value = getattr(event.data, name)
-        values[name] = _encode(value).decode() if name in _JSON_FIELDS else value
+        values[name] = _encode(value).decode() if name in JSON_COLUMNS else value
     return statement(event.data), values
 
 
+def newest(readings: Iterable[Values]) -> list[Values]:
+    """Of readings' values the latest of each source and quantity; of two of one time the first."""
+    found: dict[tuple[str, str], Values] = {}
+    for reading in readings:
+        key = reading["source"], reading["quantity"]
+        if key not in found or reading["time_us"] > found[key]["time_us"]:
+            found[key] = reading
+    return list(found.values())
+
+
 def merge_counts(rows: Sequence[CountRow]) -> list[CountRow]:
-    """One row per source, rule and interval: an interval that a new epoch cut in two is put together again.
+    """One row per source, rule, preset and interval: one that a new epoch cut in two is put together again.
 
     Numbers add up, but `max.` ones and the end, of which the largest counts; occupancy is the mean over the
     observed time.
     """
-    merged: dict[tuple[str, str, int], CountRow] = {}
+    merged: dict[tuple[str, str, str, int], CountRow] = {}
     for row in rows:
-        key = row.source, row.rule, row.start_us
+        key = row.source, row.rule, row.preset, row.start_us
         merged[key] = _merge(merged[key], row) if key in merged else row
     return list(merged.values())
 
@@ -167,4 +260,5 @@ def _merge(a: CountRow, b: CountRow) -> CountRow:
         counts=counts,
         occupancy=occupancy,
         observed_s=seconds,
+        preset=a.preset,
     )

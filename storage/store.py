@@ -18,13 +18,20 @@ from events import codec
 from events.bus import Record, Subscription
 from storage.database import Reader, connect, queries, roll_back, storage_error
 from storage.projections import (
+    JSON_COLUMNS,
     AccessRow,
     AlertRow,
     CountRow,
+    FaceRow,
     HealthRow,
+    ReadingRow,
+    SensorRow,
     TotalRow,
+    Values,
+    ViewRow,
     changes,
     merge_counts,
+    newest,
 )
 
 _Q = queries("store")
@@ -58,8 +65,9 @@ class Store(Protocol):
         """
 
     def prune(self, before_us: int) -> int:
-        """Forget events, intervals and looks from before this capture time, and alerts that were cleared
-        before; answers how many events. Open alerts, totals, health's last states and the newest event stay.
+        """Forget events, intervals, readings and looks from before this capture time, and alerts that were
+        cleared and faces that were deleted before; answers how many events. Open alerts, kept faces, totals,
+        the last states of health, views and sensors, and the newest event stay.
 
         Raises:
             StorageError: not all was done; the next call goes on.
@@ -85,6 +93,28 @@ class Store(Protocol):
 
     def totals(self, camera: str | None = None) -> list[TotalRow]:
         """All crossings per source, rule, direction and class."""
+
+    def views(self) -> list[ViewRow]:
+        """Where each dome looks, as it said last."""
+
+    def faces(
+        self, camera: str | None = None, before_us: int | None = None, limit: int = 100
+    ) -> list[FaceRow]:
+        """Captures of faces, the latest first; `before_us`: only those before (for the next page)."""
+
+    def face(self, capture: str) -> FaceRow | None:
+        """One capture by its id."""
+
+    def face_counts(self) -> tuple[int, int]:
+        """How many pixelated pictures of faces are kept, and how many sealed originals."""
+
+    def sensors(self) -> list[SensorRow]:
+        """The latest reading of each sensor and quantity."""
+
+    def readings(self, sensor: str, quantity: str, from_us: int, to_us: int, limit: int) -> list[ReadingRow]:
+        """A chart of a sensor's (its id or source) readings in [from_us, to_us), oldest first: at most
+        `limit` steps of equal length; a step without a reading has no row.
+        """
 
     def events(self, after: int = 0, limit: int = 500) -> list[Record]:
         """All events for the auditor, in the order in which they came; offsets are the store's own."""
@@ -124,6 +154,8 @@ class SqliteStore:
         while step == _PRUNE_STEP:  # in small transactions: the projector wants to write too
             step = self._transaction(lambda: self._prune(before_us))
             gone += step
+        while self._transaction(lambda: self._prune_readings(before_us)) == _PRUNE_STEP:
+            pass
         return gone
 
     def _transaction(self, work: Callable[[], int]) -> int:
@@ -143,15 +175,19 @@ class SqliteStore:
         numbers = msgspec.json.encode([n for (n,) in chosen]).decode()
         execute(_Q["remember_pruned"], (numbers,))
         execute(_Q["prune_events"], (numbers,))
-        for query in ("prune_intervals", "prune_alerts", "prune_access"):
-            execute(_Q[query], (before_us,))
+        for query in ("intervals", "alerts", "judgements", "faces", "access"):
+            execute(_Q[f"prune_{query}"], (before_us,))
         return len(chosen)
+
+    def _prune_readings(self, before_us: int) -> int:
+        return self._connection.execute(_Q["prune_readings"], (before_us, _PRUNE_STEP)).rowcount
 
     def _apply(self, log: str, records: Sequence[Record]) -> int:
         execute = self._connection.execute
         found = execute(_Q["offset"], (log,)).fetchall()
         done = int(found[0][0]) if found else 0
         new = 0
+        readings: list[Values] = []
         for record in records:
             if record.offset <= done:
                 continue
@@ -162,8 +198,15 @@ class SqliteStore:
                 continue
             new += 1
             change = changes(e)
-            if change is not None:
-                execute(_Q[change[0]], change[1])
+            if change is None:
+                continue
+            statement, values = change
+            if statement == "add_reading":
+                readings.append(values)  # there may be thousands a second: all at once below
+            else:
+                execute(_Q[statement], values)
+        self._connection.executemany(_Q["add_reading"], readings)
+        self._connection.executemany(_Q["set_sensor"], newest(readings))
         execute(_Q["set_offset"], (log, done))
         return new
 
@@ -190,6 +233,31 @@ class SqliteStore:
 
     def totals(self, camera: str | None = None) -> list[TotalRow]:
         return _typed(TotalRow, self._reader.rows(_Q["totals"], (camera,)))
+
+    def views(self) -> list[ViewRow]:
+        return _typed(ViewRow, self._reader.rows(_Q["views"]))
+
+    def faces(
+        self, camera: str | None = None, before_us: int | None = None, limit: int = 100
+    ) -> list[FaceRow]:
+        before = _FOREVER_US if before_us is None else before_us
+        return _typed(FaceRow, self._reader.rows(_Q["faces"], (camera, before, limit)))
+
+    def face(self, capture: str) -> FaceRow | None:
+        rows = _typed(FaceRow, self._reader.rows(_Q["face"], (capture,)))
+        return rows[0] if rows else None
+
+    def face_counts(self) -> tuple[int, int]:
+        pictures, sealed = self._reader.rows(_Q["face_counts"])[0]
+        return int(pictures), int(sealed)
+
+    def sensors(self) -> list[SensorRow]:
+        return _typed(SensorRow, self._reader.rows(_Q["sensors"]))
+
+    def readings(self, sensor: str, quantity: str, from_us: int, to_us: int, limit: int) -> list[ReadingRow]:
+        step = max(1, -(-(to_us - from_us) // limit))
+        found = self._reader.rows(_Q["readings"], (sensor, quantity, from_us, to_us, step))
+        return _typed(ReadingRow, found)
 
     def events(self, after: int = 0, limit: int = 500) -> list[Record]:
         found = self._reader.rows(_Q["events"], (after, limit))
@@ -222,16 +290,13 @@ def catch_up(
     return len(records)
 
 
-_json_columns = frozenset({"counts", "occupancy", "tracks", "box", "detail"})
-
-
 def _typed(kind: type[_Row], rows: list[Any]) -> list[_Row]:
     """Rows of a query, whose columns are the fields of `kind` in order, as values."""
     names = kind.__struct_fields__  # type: ignore[attr-defined]
     return [
         msgspec.convert(
             {
-                name: msgspec.json.decode(value) if name in _json_columns else value
+                name: msgspec.json.decode(value) if name in JSON_COLUMNS else value
                 for name, value in zip(names, row, strict=True)
             },
             kind,

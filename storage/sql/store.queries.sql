@@ -17,19 +17,21 @@ VALUES (:source, :rule, :direction, :label, 1, :time_us)
 ON CONFLICT DO UPDATE SET count = count + 1, last_us = max(last_us, excluded.last_us)
 
 -- name: add_interval
-INSERT INTO intervals (source, rule, start_us, epoch, sequence, end_us, counts, occupancy, observed_s)
-VALUES (:source, :rule, :start_us, :epoch, :sequence, :end_us, :counts, :occupancy, :observed_s)
+INSERT INTO intervals (source, rule, start_us, epoch, sequence, end_us, counts, occupancy, observed_s, preset)
+VALUES (:source, :rule, :start_us, :epoch, :sequence, :end_us, :counts, :occupancy, :observed_s, :preset)
 
 -- name: raise_alert
 -- An alert is raised once; under the same id again, it stays as it is.
 INSERT INTO alerts (alert, source, epoch, rule, kind, severity, label, state, since_us, raised_us, updated_us,
-                    tracks, box, detail)
+                    tracks, box, detail, place, preset, causes)
 VALUES (:alert, :source, :epoch, :rule, :kind, :severity, :label, 'open', :since_us, :time_us, :time_us,
-        :tracks, :box, :detail)
+        :tracks, :box, :detail, :place, :preset, :causes)
 ON CONFLICT DO NOTHING
 
 -- name: update_alert
-UPDATE alerts SET updated_us = :time_us, tracks = :tracks, box = :box, detail = json_patch(detail, :detail)
+UPDATE alerts SET updated_us = :time_us, tracks = :tracks, detail = json_patch(detail, :detail),
+    box = CASE :box WHEN 'null' THEN box ELSE :box END,
+    place = CASE :place WHEN 'null' THEN place ELSE :place END
 WHERE alert = :alert AND state = 'open'
 
 -- name: clear_alert
@@ -37,17 +39,20 @@ UPDATE alerts SET state = 'cleared', cleared_us = :time_us, until_us = :until_us
 WHERE alert = :alert AND state = 'open'
 
 -- name: set_health
--- `since_us` is when the present state began: saying it again does not change it.
-INSERT INTO health (source, what, state, message, detail, since_us, seen_us)
-VALUES (:source, :what, :state, :message, :detail, :time_us, :time_us)
+-- `since_us` is when the present state began: saying it again does not change it. `event` is the one that raised
+-- it: it stays when it is cleared.
+INSERT INTO health (source, what, state, message, detail, since_us, seen_us, event)
+VALUES (:source, :what, :state, :message, :detail, coalesce(nullif(:since_us, 0), :time_us), :time_us,
+        CASE :state WHEN 'raised' THEN :id ELSE '' END)
 ON CONFLICT DO UPDATE SET
     since_us = CASE WHEN state = excluded.state THEN since_us ELSE excluded.since_us END,
+    event = CASE WHEN state = excluded.state OR excluded.state <> 'raised' THEN event ELSE excluded.event END,
     state = excluded.state, message = excluded.message, detail = excluded.detail, seen_us = excluded.seen_us
 
 -- name: note_health
 -- A note does not hide that something is wrong.
 INSERT INTO health (source, what, state, message, detail, since_us, seen_us)
-VALUES (:source, :what, 'note', :message, :detail, :time_us, :time_us)
+VALUES (:source, :what, 'note', :message, :detail, coalesce(nullif(:since_us, 0), :time_us), :time_us)
 ON CONFLICT DO UPDATE SET
     state = excluded.state, message = excluded.message, detail = excluded.detail,
     since_us = excluded.since_us, seen_us = excluded.seen_us
@@ -56,6 +61,50 @@ WHERE state <> 'raised'
 -- name: add_access
 INSERT INTO access (source, time_us, who, what, object, plain, purpose, allowed)
 VALUES (:source, :time_us, :who, :what, :object, :plain, :purpose, :allowed)
+
+-- name: judge
+INSERT INTO judgements (alert, verdict, judged_by, judged_us, note)
+VALUES (:alert, :verdict, :who, :time_us, :note)
+ON CONFLICT DO UPDATE SET verdict = excluded.verdict, judged_by = excluded.judged_by,
+    judged_us = excluded.judged_us, note = excluded.note
+WHERE excluded.judged_us >= judged_us
+
+-- name: set_view
+INSERT INTO views (source, state, preset, was, score, time_us, epoch, sequence)
+VALUES (:source, :state, :preset, :was, :score, :time_us, :epoch, :sequence)
+ON CONFLICT DO UPDATE SET state = excluded.state, preset = excluded.preset, was = excluded.was,
+    score = excluded.score, time_us = excluded.time_us, epoch = excluded.epoch, sequence = excluded.sequence
+WHERE (excluded.epoch, excluded.sequence) > (epoch, sequence)
+
+-- name: add_face
+-- What was deleted before stays deleted.
+INSERT INTO faces (capture, source, at_us, since_us, until_us, quality, measures, box, picture, sealed, state,
+                   deleted_us)
+VALUES (:capture, :source, :at_us, :since_us, :until_us, :quality, :measures, :box, :picture, :sealed, 'kept', 0)
+ON CONFLICT DO UPDATE SET source = excluded.source, at_us = excluded.at_us, since_us = excluded.since_us,
+    until_us = excluded.until_us, quality = excluded.quality, measures = excluded.measures, box = excluded.box,
+    picture = excluded.picture, sealed = excluded.sealed
+WHERE at_us = 0
+
+-- name: delete_face
+INSERT INTO faces (capture, source, at_us, since_us, until_us, quality, measures, box, picture, sealed, state,
+                   deleted_us)
+VALUES (:capture, :source, 0, 0, 0, 0, '{}', '[0,0,0,0]', '', '',
+        CASE :what WHEN 'all' THEN 'deleted' ELSE 'unsealed' END, :time_us)
+ON CONFLICT DO UPDATE SET deleted_us = excluded.deleted_us,
+    state = CASE 'deleted' WHEN state THEN state ELSE excluded.state END
+
+-- name: add_reading
+INSERT INTO readings (source, quantity, time_us, value) VALUES (:source, :quantity, :time_us, :value)
+ON CONFLICT DO NOTHING
+
+-- name: set_sensor
+-- Of two readings of one time the first stays.
+INSERT INTO sensors (source, quantity, unit, value, time_us, received_us)
+VALUES (:source, :quantity, :unit, :value, :time_us, :received_us)
+ON CONFLICT DO UPDATE SET unit = excluded.unit, value = excluded.value, time_us = excluded.time_us,
+    received_us = excluded.received_us
+WHERE excluded.time_us > time_us
 
 -- name: old_events
 -- The newest event stays, so that numbers are not given twice.
@@ -79,24 +128,37 @@ DELETE FROM alerts WHERE raised_us < ?1 AND state = 'cleared' AND cleared_us < ?
 -- name: prune_access
 DELETE FROM access WHERE time_us < ?
 
+-- name: prune_judgements
+-- After the alerts.
+DELETE FROM judgements WHERE judged_us < ?1 AND NOT EXISTS (SELECT 1 FROM alerts WHERE alert = judgements.alert)
+
+-- name: prune_faces
+-- What is still held stays known.
+DELETE FROM faces WHERE deleted_us < ?1 AND at_us < ?1 AND (state = 'deleted' OR at_us = 0)
+
+-- name: prune_readings
+DELETE FROM readings WHERE (source, quantity, time_us) IN (
+    SELECT r.source, r.quantity, r.time_us FROM sensors AS s JOIN readings AS r
+    ON r.source = s.source AND r.quantity = s.quantity AND r.time_us < ?1 LIMIT ?2)
+
 -- name: health
-SELECT source, what, state, message, detail, since_us, seen_us FROM health
+SELECT source, what, state, message, detail, since_us, seen_us, event FROM health
 WHERE ?1 IS NULL OR source = ?1 OR substr(source, -length(?1) - 1) = '/' || ?1 ORDER BY source, what
 
 -- name: alerts
 SELECT alert, source, epoch, rule, kind, severity, label, state, since_us, raised_us, updated_us, cleared_us,
-       until_us, reason, tracks, box, detail
-FROM alerts
+       until_us, reason, tracks, box, detail, place, preset, causes, verdict, judged_by, judged_us, note
+FROM alerts LEFT JOIN judgements USING (alert)
 WHERE (?1 IS NULL OR source = ?1 OR substr(source, -length(?1) - 1) = '/' || ?1) AND (NOT ?2 OR state = 'open') AND raised_us < ?3
 ORDER BY raised_us DESC, alert LIMIT ?4
 
 -- name: alert
 SELECT alert, source, epoch, rule, kind, severity, label, state, since_us, raised_us, updated_us, cleared_us,
-       until_us, reason, tracks, box, detail
-FROM alerts WHERE alert = ?
+       until_us, reason, tracks, box, detail, place, preset, causes, verdict, judged_by, judged_us, note
+FROM alerts LEFT JOIN judgements USING (alert) WHERE alert = ?
 
 -- name: intervals
-SELECT source, rule, start_us, end_us, counts, occupancy, observed_s FROM intervals
+SELECT source, rule, start_us, end_us, counts, occupancy, observed_s, preset FROM intervals
 WHERE (?1 IS NULL OR source = ?1 OR substr(source, -length(?1) - 1) = '/' || ?1) AND start_us >= ?2 AND start_us < ?3
 ORDER BY start_us, source, rule, epoch, sequence
 
@@ -113,3 +175,29 @@ SELECT source, time_us, who, what, object, plain, purpose, allowed FROM access O
 -- name: sizes
 SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM alerts),
        (SELECT count(*) FROM alerts WHERE state = 'open')
+
+-- name: views
+SELECT source, state, preset, was, score, time_us FROM views ORDER BY source
+
+-- name: faces
+SELECT capture, source, at_us, since_us, until_us, quality, measures, box, picture, sealed, state FROM faces
+WHERE (?1 IS NULL OR source = ?1 OR substr(source, -length(?1) - 1) = '/' || ?1) AND at_us > 0 AND at_us < ?2
+ORDER BY at_us DESC, capture LIMIT ?3
+
+-- name: face
+SELECT capture, source, at_us, since_us, until_us, quality, measures, box, picture, sealed, state FROM faces
+WHERE capture = ? AND at_us > 0
+
+-- name: face_counts
+SELECT count(*) FILTER (WHERE picture <> ''), count(*) FILTER (WHERE sealed <> '' AND state = 'kept')
+FROM faces WHERE state <> 'deleted' AND at_us > 0
+
+-- name: sensors
+SELECT source, quantity, unit, value, time_us, received_us FROM sensors ORDER BY source, quantity
+
+-- name: readings
+-- One row per step of ?5 microseconds.
+SELECT max(time_us), min(value), max(value), avg(value), count(*) FROM readings
+WHERE source IN (SELECT source FROM sensors WHERE source = ?1 OR substr(source, -length(?1) - 1) = '/' || ?1)
+    AND quantity = ?2 AND time_us >= ?3 AND time_us < ?4
+GROUP BY (time_us - ?3) / ?5 ORDER BY 1
