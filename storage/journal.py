@@ -9,7 +9,7 @@ What is appended twice, by a worker that resumes after a kill, is kept once: eve
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from secrets import token_hex
 
@@ -21,6 +21,7 @@ from events.clock import Clock
 from events.errors import StorageError
 from events.events import Access, Event, Health, Segment
 from events.ids import event_id, next_epoch
+from events.noted import Noted
 from storage.catalog import Catalog
 from storage.database import Reader, connect, queries
 from storage.quantiles import Histogram, Quantiles
@@ -132,13 +133,62 @@ class Journal(Catalog):
         codec.encode(blank)  # what cannot be written fails here, at its maker
 
         def work(tx: Transaction) -> None:
-            sequence = tx.execute(_Q["next_note"], (source, family, self.epoch)).fetchall()[0][0]
+            sequence = self._next_sequence(tx, (source, family))
+            tx.sequences.give({(source, family): sequence + 1})
             id_ = event_id(source, family, self.epoch, sequence)
             event = msgspec.structs.replace(blank, id=id_, sequence=sequence)
             row = (id_, source, family, self.epoch, sequence, codec.encode(event))
             _insert(tx, row, self._clock.wall_us())
 
         self._writer.post(work)
+
+    def record(
+        self,
+        items: Sequence[Noted],
+        *,
+        state: tuple[str, bytes] | None = None,
+        states: Sequence[tuple[str, bytes]] = (),
+        done: Callable[[], None] | None = None,
+    ) -> None:
+        """Queue events that no stream can number, with the state that follows from them, in one transaction.
+
+        Each gets this opening's epoch and the next sequence of its (source, family). One whose id is in the
+        journal already is passed over and uses no number; the state is kept all the same.
+
+        Args:
+            items: in the order in which they are numbered.
+            state: name and bytes of what `state` answers from then on.
+            states: more of them.
+            done: called by the writer's thread after the commit; it must neither raise nor wait.
+
+        Raises:
+            StorageError: as `append`; neither events nor state were queued.
+            TypeError: a payload cannot be written.
+        """
+        for item in items:
+            codec.encode_data(item.data)  # what cannot be written fails here, at its maker
+        kept = (state, *states) if state else tuple(states)
+
+        def work(tx: Transaction) -> None:
+            if items:
+                self._record(tx, items)
+            if kept:
+                tx.connection.executemany(_Q["put_state"], kept)
+
+        self._writer.post(work, len(items), done)
+
+    def state(self, name: str) -> bytes | None:
+        """What was kept under this name; None if nothing was."""
+        found = self._reader.rows(_Q["state"], (name,))
+        return found[0][0] if found else None
+
+    def states(self, prefix: str) -> dict[str, bytes]:
+        """All that was kept under names that begin so."""
+        return dict(self._reader.rows(_Q["states"], (prefix,)))
+
+    def forget_state(self, name: str) -> None:
+        """Queue the removal of what was kept under this name. Raises like `append`."""
+        self._writer.post(lambda tx: tx.execute(_Q["forget_state"], (name,)))
 
     def flush(self) -> None:
         """All that was queued before is durable when this returns.
@@ -231,7 +281,6 @@ class Journal(Catalog):
         def rest(tx: Transaction) -> None:
             tx.execute(_Q["prune_anchors"], (before_us,))
             tx.execute(_Q["prune_epochs"])
-            tx.execute(_Q["prune_notes"], (min(before_us, self.epoch),))
 
         gone = step = int(self._writer.call(some))
         while step == _PRUNE_STEP:  # in small transactions: others want to write too
@@ -271,6 +320,39 @@ class Journal(Catalog):
             self._writer.close()
         finally:
             self._reader.close()
+
+    def _record(self, tx: Transaction, items: Sequence[Noted]) -> None:
+        asked = msgspec.json.encode([item.id for item in items]).decode()
+        seen = {id_ for (id_,) in tx.execute(_Q["known_ids"], (asked,))}
+        now = self._clock.wall_us()
+        given: dict[tuple[str, str], int] = {}
+        values = []
+        for item in items:
+            if item.id in seen:
+                continue
+            seen.add(item.id)
+            key = item.source, item.family
+            sequence = given[key] if key in given else self._next_sequence(tx, key)
+            given[key] = sequence + 1
+            event = Event(
+                id=item.id,
+                source=item.source,
+                time_us=item.time_us,
+                epoch=self.epoch,
+                sequence=sequence,
+                data=item.data,
+            )
+            values.append((item.id, *key, self.epoch, sequence, now, codec.encode(event)))
+        tx.connection.executemany(_Q["insert_event"], values)
+        tx.sequences.give(given)
+        tx.stored += len(values)
+        tx.repeats += len(items) - len(values)
+
+    def _next_sequence(self, tx: Transaction, key: tuple[str, str]) -> int:
+        def ask(key: tuple[str, str]) -> int:
+            return int(tx.execute(_Q["next_sequence"], (*key, self.epoch)).fetchone()[0])
+
+        return tx.sequences.next(key, ask)
 
     def _open(self, tx: Transaction) -> tuple[str, int]:
         tx.execute("INSERT INTO journal VALUES ('id', ?) ON CONFLICT DO NOTHING", (token_hex(8),))

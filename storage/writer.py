@@ -35,12 +35,47 @@ class Transaction:
     """What a piece of work is given. The counters become the writer's when the transaction has committed."""
 
     connection: sqlite3.Connection
+    sequences: "Sequences"
     stored: int = 0
     repeats: int = 0
     conflicts: list[str] = field(default_factory=list)
 
     def execute(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         return self.connection.execute(sql, values)
+
+
+class Sequences:
+    """The next sequence of each (source, family) in the epoch of this opening.
+
+    Nobody else numbers in that epoch, so they are kept in memory. What a transaction gave counts once it has
+    committed. After a failure the file is asked again, for a commit that was reported as failed may be one.
+    """
+
+    def __init__(self) -> None:
+        self._next: dict[tuple[str, str], int] = {}
+        self._given: dict[tuple[str, str], int] = {}
+        self._sure: set[tuple[str, str]] = set()
+
+    def next(self, key: tuple[str, str], ask: Callable[[tuple[str, str]], int]) -> int:
+        """The next one in this transaction. `ask` tells what follows the highest one in the file."""
+        if key not in self._sure:
+            self._next[key] = max(self._next.get(key, 0), ask(key))
+            self._sure.add(key)
+        return self._given.get(key, self._next[key])
+
+    def give(self, given: dict[tuple[str, str], int]) -> None:
+        """In this transaction the numbers up to these, exclusive, were given."""
+        self._given |= given
+
+    def committed(self) -> None:
+        """What was given stands in the file."""
+        self._next |= self._given
+        self._given = {}
+
+    def failed(self) -> None:
+        """What was given was not written."""
+        self._given = {}
+        self._sure = set()
 
 
 Work = Callable[[Transaction], Any]
@@ -72,6 +107,7 @@ class GroupWriter:
         self._closing = False
         self._problem: StorageError | None = None
         self._dead: StorageError | None = None
+        self._sequences = Sequences()
         self.stored = 0
         self.repeats = 0
         self.conflicts = 0
@@ -208,7 +244,7 @@ class GroupWriter:
                 return True
 
     def _write(self, batch: list[_Item]) -> tuple[Transaction, list[Any]]:
-        transaction = Transaction(self._connection)
+        transaction = Transaction(self._connection, self._sequences)
         answers: list[Any] = []
         self._connection.execute("BEGIN IMMEDIATE")
         for item in batch:
@@ -222,6 +258,7 @@ class GroupWriter:
         return transaction, answers
 
     def _committed(self, batch: list[_Item], transaction: Transaction, answers: list[Any]) -> None:
+        self._sequences.committed()
         with self._state:
             if self._problem:
                 log.warning("%s is written again", self._path)
@@ -245,6 +282,7 @@ class GroupWriter:
     def _failed(self, problem: StorageError, batch: list[_Item]) -> list[_Item]:
         """Undo, tell those who wait, start with a fresh connection; answers what is still to be written."""
         roll_back(self._connection)
+        self._sequences.failed()
         with self._state:
             if self._problem is None:
                 log.error("%s", problem)

@@ -21,10 +21,23 @@ SELECT body FROM events WHERE source = ? AND family = 'health' ORDER BY offset
 -- name: last_offset
 SELECT coalesce(max(offset), 0) FROM events
 
--- name: next_note
-INSERT INTO note_sequences (source, family, epoch, next) VALUES (?, ?, ?, 1)
-ON CONFLICT (source, family, epoch) DO UPDATE SET next = next + 1
-RETURNING next - 1
+-- name: next_sequence
+SELECT coalesce(max(sequence) + 1, 0) FROM events WHERE source = ? AND family = ? AND epoch = ?
+
+-- name: known_ids
+SELECT id FROM events WHERE id IN (SELECT value FROM json_each(?))
+
+-- name: put_state
+INSERT INTO states (name, body) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body
+
+-- name: state
+SELECT body FROM states WHERE name = ?
+
+-- name: states
+SELECT name, body FROM states WHERE name >= ?1 AND substr(name, 1, length(?1)) = ?1 ORDER BY name
+
+-- name: forget_state
+DELETE FROM states WHERE name = ?
 
 -- name: last_opening
 SELECT coalesce(max(epoch), 0) FROM openings
@@ -135,8 +148,3 @@ DELETE FROM anchors WHERE epoch < ?1
 
 -- name: prune_epochs
 DELETE FROM epochs WHERE (camera, stream, epoch) NOT IN (SELECT camera, stream, epoch FROM anchors)
-
--- name: prune_notes
-DELETE FROM note_sequences WHERE epoch < ?1
-  AND NOT EXISTS (SELECT 1 FROM events e WHERE e.source = note_sequences.source
-                  AND e.family = note_sequences.family AND e.epoch = note_sequences.epoch)
