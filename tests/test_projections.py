@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from events.events import AnyPayload, Segment
 from storage.database import queries
-from storage.projections import _STATEMENTS, CountRow, changes, merge_counts
-from tests.contracts.examples import crossing, event, health
+from storage.projections import _STATEMENTS, CountRow, changes, merge_counts, newest
+from tests.contracts.examples import SENSOR, crossing, event, health, reading
 
 
 def test_every_payload_is_projected_but_the_segment_which_is_only_kept() -> None:
@@ -23,6 +23,13 @@ def test_a_change_names_a_query_and_carries_its_values() -> None:
     assert values["at"] == "[0.5,0.25]"
     assert (values["rule"], values["direction"], values["sequence"]) == ("door", "in", 3)
     assert [changes(event(health(s), 0)) is not None for s in ("raised", "note")] == [True, True]
+
+
+def test_of_readings_the_newest_is_that_of_the_latest_time_and_of_two_the_first() -> None:
+    sent = [reading(0, 1.0, second=5), reading(1, 2.0, second=9), reading(2, 3.0, second=9), reading(3, 4.0)]
+    other = reading(0, 7.0, sensor=SENSOR + "b")
+    values = [change[1] for e in [*sent, other] if (change := changes(e))]
+    assert [(v["source"], v["value"]) for v in newest(values)] == [(SENSOR, 2.0), (SENSOR + "b", 7.0)]
 
 
 def row(counts: dict[str, int], occupancy: dict[str, float], observed_s: float) -> CountRow:

@@ -8,14 +8,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import storage
 from events.clock import ManualClock
 from events.errors import StorageError
 from events.events import Event
 from storage.journal import Journal
 from storage.logbus import LogBus
 from storage.store import SqliteStore, catch_up
-from tests.contracts.examples import EPOCH, alert, crossing, event, health, interval
+from tests.contracts.examples import (
+    EPOCH,
+    SENSOR,
+    alert,
+    crossing,
+    event,
+    face,
+    face_gone,
+    health,
+    interval,
+    judged,
+    reading,
+    view,
+)
 from tests.contracts.store import LOG, Shelf, StoreContract, records
+
+SQL = Path(storage.__file__).parent / "sql"
 
 
 class SqliteShelf:
@@ -55,6 +71,15 @@ def some_events() -> list[Event]:
         *(interval(40 + n, EPOCH + n, {"in.person": n}) for n in range(5)),
         *(e for n in range(6) for e in alert(f"a{n}", 3 * n)),
         *(event(health(s), n) for n, s in enumerate(["raised", "note", "cleared", "raised"])),
+        *(reading(n, n / 2, second=n * 7 % 20) for n in range(20)),
+        *(reading(n, n / 2, sensor=SENSOR + "b") for n in range(5)),
+        *(view(s, n, "road" * (s == "settled")) for n, s in enumerate(["moving", "settled", "unknown"])),
+        face_gone("f2", "all", 0),
+        *(face(n) for n in range(1, 6)),
+        *(face_gone(f"f{n}", w, n + 10) for n, w in ((1, "sealed"), (3, "all"))),
+        *(judged(f"a{n}", v, n) for n, v in enumerate(["true", "false", "ignore", "true"])),
+        judged("a1", "true", 9),
+        judged("later", "false", 10),
     ]
 
 
@@ -128,6 +153,45 @@ def test_a_projector_killed_between_store_and_bus_goes_on_from_the_store_s_offse
     assert journal.committed("store") == 3
     store.close()
     journal.close()
+
+
+SECOND_FORM = """
+INSERT INTO offsets VALUES ('log', 4);
+INSERT INTO alerts (alert, source, epoch, rule, kind, severity, label, state, since_us, raised_us, updated_us,
+    tracks, box, detail) VALUES ('a1', '/site/camera/gate', 1, 'yard', 'intrusion', 'major', 'person', 'open',
+    5, 6, 7, '[1]', '[0.1,0.2,0.3,0.4]', '{"dwell_s":2.5}');
+INSERT INTO health VALUES ('/site/camera/gate', 'black', 'raised', 'black', '{}', 5, 6);
+INSERT INTO intervals VALUES ('/site/camera/gate', 'door', 0, 1, 0, 60, '{"in.person":2}', '{}', 60.0);
+INSERT INTO pruned VALUES ('/site/camera/gate', 'count', 1, 7);
+"""
+
+
+def test_a_store_of_the_second_form_is_brought_up_to_date_with_all_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with sqlite3.connect(path) as connection:
+        for number in (1, 2):
+            connection.executescript((SQL / f"store.{number:03d}.sql").read_text(encoding="utf-8"))
+        connection.executescript(SECOND_FORM)
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    store = SqliteStore(path)
+    row = store.alert("a1")
+    assert row is not None
+    assert (row.box, row.place, row.preset, row.causes) == ((0.1, 0.2, 0.3, 0.4), None, "", ())
+    assert (row.verdict, row.detail) == (None, {"dwell_s": 2.5})
+    assert [(h.what, h.state, h.since_us, h.event) for h in store.cameras_health()] == [
+        ("black", "raised", 5, "")
+    ]
+    assert [(c.counts, c.preset) for c in store.counts()] == [({"in.person": 2}, "")]
+    assert store.offset(LOG) == 4
+    pruned = event(interval(7, EPOCH, {}).data, 7, source="/site/camera/gate", epoch=1)
+    sent = [pruned, judged("a1", "ignore", 0), reading(0, 2.0), face(1)]
+    assert store.apply(LOG, records(sent, after=4)) == 3
+    row = store.alert("a1")
+    assert row is not None
+    assert row.verdict == "ignore"
+    store.close()
+    SqliteStore(path).close()
 
 
 def test_what_is_no_database_is_named(tmp_path: Path) -> None:

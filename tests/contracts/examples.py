@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from events.events import (
     AlertCleared,
     AlertRaised,
@@ -9,13 +11,20 @@ from events.events import (
     AnyPayload,
     Crossing,
     Event,
+    FaceCaptured,
+    FaceDeleted,
     Health,
     Interval,
+    Judged,
+    Reading,
+    ViewChanged,
     camera_source,
+    sensor_source,
 )
 from events.ids import event_id
 
 CAMERA = camera_source("site", "gate")
+SENSOR = sensor_source("site", "manhole-7")
 EPOCH = 1_700_000_000_000_000
 
 
@@ -72,3 +81,45 @@ def alert(name: str, first: int = 0) -> Sequence[Event]:
 
 def health(state: str, what: str = "connection") -> Health:
     return Health(what=what, state=state, message=f"{what} {state}")  # type: ignore[arg-type]
+
+
+def reading(sequence: int, value: float, *, second: int | None = None, sensor: str = SENSOR) -> Event:
+    """A water level, measured at `second` after EPOCH (by default `sequence`)."""
+    at = EPOCH + (sequence if second is None else second) * 1_000_000
+    data = Reading(quantity="level", value=value, unit="m", received_us=at + 500_000)
+    return msgspec.structs.replace(event(data, sequence, source=sensor), time_us=at)
+
+
+def face(sequence: int, *, sealed: bool = True) -> Event:
+    """Capture `f{sequence}`, at `sequence` seconds after EPOCH."""
+    at = EPOCH + sequence * 1_000_000
+    name = f"f{sequence}"
+    data = FaceCaptured(
+        capture=name,
+        track=sequence,
+        since_us=at - 1_000_000,
+        until_us=at + 500_000,
+        at_us=at,
+        box=(0.4, 0.4, 0.45, 0.5),
+        quality=0.75,
+        measures={"size": 0.75, "width_px": 64.0},
+        picture=f"faces/{name}.jpg",
+        sealed=f"sealed/{name}" if sealed else "",
+    )
+    return event(data, sequence)
+
+
+def face_gone(capture: str, what: str, sequence: int) -> Event:
+    """Deleted because its time was up."""
+    return event(FaceDeleted(capture=capture, what=what, reason="expired"), sequence)  # type: ignore[arg-type]
+
+
+def view(state: str, sequence: int, preset: str = "", *, epoch: int = EPOCH) -> Event:
+    """The gate's dome moves or has arrived."""
+    return event(ViewChanged(state=state, preset=preset, score=0.5), sequence, epoch=epoch)  # type: ignore[arg-type]
+
+
+def judged(alert: str, verdict: str, sequence: int, note: str = "") -> Event:
+    """By Wang."""
+    data = Judged(alert=alert, rule="yard", verdict=verdict, who="wang", note=note)  # type: ignore[arg-type]
+    return event(data, sequence)

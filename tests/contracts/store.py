@@ -5,12 +5,27 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
 import pytest
 
 from events.bus import Record
-from events.events import Access, Event
+from events.events import Access, AlertRaised, AlertUpdated, Event
 from storage.store import Store
-from tests.contracts.examples import CAMERA, EPOCH, alert, crossing, event, health, interval
+from tests.contracts.examples import (
+    CAMERA,
+    EPOCH,
+    SENSOR,
+    alert,
+    crossing,
+    event,
+    face,
+    face_gone,
+    health,
+    interval,
+    judged,
+    reading,
+    view,
+)
 
 LOG = "log"
 
@@ -153,11 +168,121 @@ class StoreContract:
         row = next(r for r in shelf.store.cameras_health() if r.what == "connection")
         assert (row.since_us, row.seen_us) == (EPOCH + 3_000_000, again.time_us)
 
+    def test_health_says_since_when_and_which_event_raised_it(self, shelf: Shelf) -> None:
+        dark = msgspec.structs.replace(health("raised", "covered"), since_us=EPOCH - 8_000_000)
+        first, again = event(dark, 0), event(health("raised", "covered"), 1)
+        shelf.store.apply(LOG, records([first, again]))
+        row = shelf.store.cameras_health()[0]
+        assert (row.since_us, row.event) == (EPOCH - 8_000_000, first.id)
+        mended = event(health("cleared", "covered"), 2)
+        shelf.store.apply(LOG, records([mended], after=2))
+        row = shelf.store.cameras_health()[0]
+        assert (row.since_us, row.event) == (mended.time_us, first.id), "its pictures are still the raising's"
+        once_more = event(dark, 3)
+        shelf.store.apply(LOG, records([once_more], after=3))
+        assert shelf.store.cameras_health()[0].event == once_more.id
+
     def test_a_note_does_not_hide_that_something_is_wrong(self, shelf: Shelf) -> None:
         shelf.store.apply(LOG, records([event(health("raised"), 0), event(health("note"), 1)]))
         assert [r.state for r in shelf.store.cameras_health()] == ["raised"]
         shelf.store.apply(LOG, records([event(health("cleared"), 2), event(health("note"), 3)], after=2))
         assert [r.state for r in shelf.store.cameras_health()] == ["note"]
+
+    def test_an_alert_without_a_picture_says_where_and_of_what_it_is_made(self, shelf: Shelf) -> None:
+        joint = AlertRaised(
+            alert="j1",
+            rule="open-and-occupied",
+            kind="joint",
+            severity="critical",
+            label="",
+            since_us=EPOCH,
+            place=(121.4737012, 31.2304156),
+            preset="gate",
+            causes=("a1", "s1"),
+        )
+        shelf.store.apply(LOG, records([event(joint, 0)]))
+        row = shelf.store.alert("j1")
+        assert row is not None
+        assert (row.box, row.place, row.preset, row.causes) == (None, joint.place, "gate", ("a1", "s1"))
+        moved = AlertUpdated(alert="j1", rule="open-and-occupied", box=(0.0, 0.0, 1.0, 1.0), place=(1.0, 2.0))
+        silent = AlertUpdated(alert="j1", rule="open-and-occupied")
+        shelf.store.apply(LOG, records([event(moved, 1), event(silent, 2)], after=1))
+        row = shelf.store.alert("j1")
+        assert row is not None
+        assert (row.box, row.place) == (moved.box, moved.place), "an update that does not know keeps them"
+
+    def test_a_judgement_may_come_before_its_alert_and_the_last_one_counts(self, shelf: Shelf) -> None:
+        raised = alert("a1", 5)[0]
+        early = [judged("a1", "false", 0), judged("a1", "ignore", 2, "a tree"), judged("a1", "true", 1)]
+        shelf.store.apply(LOG, records([*early, raised]))
+        row = shelf.store.alert("a1")
+        assert row is not None
+        found = row.verdict, row.judged_by, row.judged_us, row.judged_note
+        assert found == ("ignore", "wang", EPOCH + 2_000_000, "a tree")
+        assert shelf.store.alerts() == [row]
+        shelf.store.apply(LOG, records([alert("a2", 6)[0]], after=4))
+        row = shelf.store.alert("a2")
+        assert row is not None
+        assert (row.verdict, row.judged_by, row.judged_us, row.judged_note) == (None, None, None, None)
+
+    def test_views_are_the_last_by_epoch_and_number(self, shelf: Shelf) -> None:
+        late = view("unknown", 7)
+        sent = [view("moving", 0), view("settled", 1, "gate"), view("settled", 0, "road", epoch=EPOCH + 5)]
+        shelf.store.apply(LOG, records([*sent, late]))
+        assert [(v.source, v.state, v.preset) for v in shelf.store.views()] == [(CAMERA, "settled", "road")]
+
+    def test_faces_and_what_is_kept_of_them(self, shelf: Shelf) -> None:
+        captured = [face(1), face(2), face(3, sealed=False), face(4)]
+        shelf.store.apply(LOG, records(captured))
+        assert shelf.store.face_counts() == (4, 3)
+        assert [f.capture for f in shelf.store.faces()] == ["f4", "f3", "f2", "f1"]
+        assert [f.capture for f in shelf.store.faces("gate", EPOCH + 4_000_000, 2)] == ["f3", "f2"]
+        assert shelf.store.faces("elsewhere") == []
+        row = shelf.store.face("f1")
+        assert row is not None
+        assert (row.quality, row.picture, row.state) == (0.75, "faces/f1.jpg", "kept")
+        gone = [face_gone("f1", "sealed", 5), face_gone("f2", "all", 6), face_gone("f2", "sealed", 7)]
+        shelf.store.apply(LOG, records(gone, after=4))
+        assert shelf.store.face_counts() == (3, 1)
+        assert [f.state for f in shelf.store.faces()] == ["kept", "kept", "deleted", "unsealed"]
+
+    def test_a_face_whose_deletion_came_first_stays_deleted(self, shelf: Shelf) -> None:
+        shelf.store.apply(LOG, records([face_gone("f1", "all", 9), face_gone("f2", "sealed", 10)]))
+        assert (shelf.store.faces(), shelf.store.face("f1")) == ([], None)
+        assert shelf.store.face_counts() == (0, 0)
+        shelf.store.apply(LOG, records([face(1), face(2)], after=2))
+        assert [(f.capture, f.state) for f in shelf.store.faces()] == [("f2", "unsealed"), ("f1", "deleted")]
+        assert shelf.store.face_counts() == (1, 0)
+
+    def test_a_sensor_s_latest_value_is_that_of_the_latest_time(self, shelf: Shelf) -> None:
+        late = reading(3, 9.0, second=1)
+        shelf.store.apply(LOG, records([reading(0, 1.0), reading(2, 1.5), late]))
+        shelf.store.apply(LOG, records([reading(4, 8.0, second=0), reading(5, 7.0, second=2)], after=3))
+        (row,) = shelf.store.sensors()
+        assert (row.source, row.quantity, row.unit, row.value) == (SENSOR, "level", "m", 1.5)
+        assert (row.time_us, row.received_us) == (EPOCH + 2_000_000, EPOCH + 2_500_000)
+        chart = shelf.store.readings("manhole-7", "level", EPOCH, EPOCH + 10_000_000, 10)
+        assert [(r.time_us - EPOCH, r.mean) for r in chart] == [(0, 1.0), (1_000_000, 9.0), (2_000_000, 1.5)]
+        assert shelf.store.readings("hole-7", "level", EPOCH, EPOCH + 10_000_000, 10) == []
+
+    def test_a_chart_has_no_more_steps_than_asked_for(self, shelf: Shelf) -> None:
+        shelf.store.apply(LOG, records([reading(n, float(n % 10)) for n in range(100)]))
+        chart = shelf.store.readings(SENSOR, "level", EPOCH, EPOCH + 100_000_000, 10)
+        assert [(r.low, r.high, r.count) for r in chart] == [(0.0, 9.0, 10)] * 10
+        assert chart[0].mean == 4.5
+        assert chart[-1].time_us == EPOCH + 99_000_000
+        assert len(shelf.store.readings(SENSOR, "level", EPOCH, EPOCH + 99_000_001, 7)) == 7
+        assert [r.count for r in shelf.store.readings(SENSOR, "level", EPOCH + 98_000_000, EPOCH * 2, 1)] == [
+            2
+        ]
+
+    def test_counts_carry_the_preset(self, shelf: Shelf) -> None:
+        toured = msgspec.structs.replace(interval(0, EPOCH, {"in.car": 1}).data, preset="road")
+        shelf.store.apply(LOG, records([event(toured, 0), interval(1, EPOCH, {"in.car": 2})]))
+        assert [(row.preset, row.counts) for row in shelf.store.counts()] == [
+            ("road", {"in.car": 1}),
+            ("", {"in.car": 2}),
+        ]
 
     def test_the_auditor_sees_every_event_and_every_look(self, shelf: Shelf) -> None:
         look = Access(who="wang", what="clip", object="a1", plain=True, purpose="case 12", allowed=False)
@@ -199,6 +324,42 @@ class StoreContract:
         assert [t.count for t in shelf.store.totals()] == [2]
         assert [r.event for r in shelf.store.events()] == [sent[11], sent[13], sent[16]]
         assert shelf.store.offset(LOG) == len(sent)
+
+    def test_pruning_keeps_what_is_held_and_the_latest_of_all(self, shelf: Shelf) -> None:
+        sent = [
+            *(reading(n, 1.0) for n in range(20)),
+            face(1),
+            face(2),
+            face_gone("f1", "all", 3),
+            face_gone("f9", "sealed", 4),
+            view("settled", 5, "road"),
+            *alert("a1"),
+            judged("a1", "true", 6),
+            judged("open", "false", 7),
+            judged("never came", "false", 8),
+            alert("open", 9)[0],
+            crossing(99),
+        ]
+        shelf.store.apply(LOG, records(sent))
+        shelf.store.prune(EPOCH + 10_000_000)
+        assert len(shelf.store.readings(SENSOR, "level", 0, EPOCH * 2, 1 << 40)) == 10
+        shelf.store.prune(EPOCH + 90_000_000)
+        assert shelf.store.readings(SENSOR, "level", 0, EPOCH * 2, 1 << 40) == []
+        assert [s.value for s in shelf.store.sensors()] == [1.0]
+        assert [(f.capture, f.state) for f in shelf.store.faces()] == [("f2", "kept")]
+        assert [v.preset for v in shelf.store.views()] == ["road"]
+        assert [(a.alert, a.verdict) for a in shelf.store.alerts()] == [("open", "false")]
+        for name in ("a1", "never came"):
+            again = msgspec.structs.replace(alert("open", 200)[0].data, alert=name)
+            shelf.store.apply(LOG, records([event(again, 200 + len(name))], after=200 + len(name)))
+            row = shelf.store.alert(name)
+            assert row is not None
+            assert row.verdict is None, "its judgement went with it"
+
+    def test_many_readings_are_pruned_in_one_call(self, shelf: Shelf) -> None:
+        shelf.store.apply(LOG, records([reading(n, 1.0) for n in range(2500)]))
+        shelf.store.prune(EPOCH + 2499_000_000)
+        assert [r.count for r in shelf.store.readings(SENSOR, "level", 0, EPOCH * 2, 1)] == [1]
 
     def test_what_was_pruned_does_not_count_again(self, shelf: Shelf) -> None:
         sent = [crossing(n) for n in range(5)]
