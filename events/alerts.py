@@ -13,7 +13,7 @@ or 0 for the rule as a whole), so what stands still does not fire again. Updates
 """
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -84,7 +84,13 @@ class Alert(msgspec.Struct):
     updates: int = 0
 
 
-def step(alert: Alert, signal: Signal) -> Phase | None:
+class Living(Protocol):
+    """What has this life: a camera's alert, a sensor's."""
+
+    state: State
+
+
+def step(alert: Living, signal: Signal) -> Phase | None:
     """Move an alert along its table; answers what is to be published.
 
     Raises:

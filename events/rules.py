@@ -28,16 +28,11 @@ WHOLE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 
 
-class _Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    """What all rules have."""
+class NamedRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    """What the rules of cameras and of sensors have."""
 
     name: str
-    """Identifies the rule in events; unique for its camera."""
-    labels: tuple[str, ...] = ("person",)
-    """Classes it is about."""
-    severity: Severity = "minor"
-    preset: str = ""
-    """The view that it belongs to: needed for a dome, empty for a camera that does not move."""
+    """Identifies the rule in events; unique for its camera or sensor."""
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
@@ -45,8 +40,6 @@ class _Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 f"rule {self.name!r}: a name has lower case letters, digits, '-' and '_' and begins with a "
                 "letter or digit, for example 'north-gate'"
             )
-        if not self.labels or not all(self.labels) or len(set(self.labels)) < len(self.labels):
-            self._refuse("labels", 'names each class once and at least one, for example ["person"]')
         self._check()
 
     def _check(self) -> None:
@@ -64,6 +57,21 @@ class _Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for field in fields:
             if not getattr(self, field) >= 0:
                 self._refuse(field, f"must not be below 0, as {getattr(self, field)} is")
+
+
+class _Rule(NamedRule, frozen=True, kw_only=True):
+    """What all rules of a camera have."""
+
+    labels: tuple[str, ...] = ("person",)
+    """Classes it is about."""
+    severity: Severity = "minor"
+    preset: str = ""
+    """The view that it belongs to: needed for a dome, empty for a camera that does not move."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.labels or not all(self.labels) or len(set(self.labels)) < len(self.labels):
+            self._refuse("labels", 'names each class once and at least one, for example ["person"]')
 
     def _inside(self, field: str, points: Sequence[Point]) -> None:
         if not all(0 <= x <= 1 and 0 <= y <= 1 for x, y in points):
