@@ -117,7 +117,9 @@ def merge(found: Sequence[tuple[Crop, Detections]], size: tuple[int, int], iou: 
     cut = np.concatenate([_cut(d.boxes, crop, size) for crop, d in parts])
     whole = np.flatnonzero(~_shown_better(boxes, classes, source, cut))
     kept = whole[suppress(Raw(boxes[whole], scores[whole], classes[whole]), iou)]
-    return Detections(boxes[kept], scores[kept], tuple(labels[n] for n in kept))
+    marks = [d.landmarks for _, d in parts if d.landmarks is not None]
+    landmarks = np.concatenate(marks)[kept] if len(marks) == len(parts) else None
+    return Detections(boxes[kept], scores[kept], tuple(labels[n] for n in kept), landmarks)
 
 
 def _cut(boxes: NDArray[np.float32], crop: Crop, size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -36,6 +36,8 @@ class Raw:
     """[N]"""
     classes: Indices
     """[N] the model's class numbers."""
+    landmarks: Floats | None = None
+    """[N, 5, 2] see `Detections.landmarks`; None from a model that finds none."""
 
 
 Decoder = Callable[[Sequence[Floats], tuple[int, int], Mask, float], Raw]
@@ -48,10 +50,10 @@ def nanodet(outputs: Sequence[Floats], size: tuple[int, int], wanted: Mask, leas
     Each side of a box is the mean of a distribution over distances in strides (Generalized Focal Loss,
     Li et al. 2020, eq. 3-5); the scores are sigmoids already.
     """
-    _expect(len(outputs) == 6, "NanoDet has six outputs")
+    expect(len(outputs) == 6, "NanoDet has six outputs")
     # The three maps are searched as one; few candidates survive.
     scores = [output[0] for output in outputs[:3]]
-    _expect(
+    expect(
         scores[0].shape[1] == len(wanted), f"the model has {scores[0].shape[1]} classes, not {len(wanted)}"
     )
     numbers = np.flatnonzero(wanted)
@@ -85,7 +87,7 @@ def yolox(outputs: Sequence[Floats], size: tuple[int, int], wanted: Mask, least:
     2021); the score is objectness times class score."""
     rows_of = outputs[0][0]
     grid, stride = _yolox_grid(size)
-    _expect(len(rows_of) == len(grid), f"YOLOX has {len(grid)} rows at this size, not {len(rows_of)}")
+    expect(len(rows_of) == len(grid), f"YOLOX has {len(grid)} rows at this size, not {len(rows_of)}")
     sure = np.flatnonzero(rows_of[:, 4] >= least)
     rows, best, classes = _best(rows_of[sure, 5:] * rows_of[sure, 4:5], wanted, least)
     kept = sure[rows]
@@ -97,7 +99,7 @@ def yolox(outputs: Sequence[Floats], size: tuple[int, int], wanted: Mask, least:
 def ssd(outputs: Sequence[Floats], size: tuple[int, int], wanted: Mask, least: float) -> Raw:
     """SSD (Liu et al. 2016) of TensorFlow's object detection: box codes [1, n, 4], class logits
     [1, n, 1 + classes] with the background first, anchors [1, n, 4] as y1 x1 y2 x2 from 0 to 1."""
-    _expect(len(outputs) == 3, "SSD has three outputs: box codes, logits, anchors")
+    expect(len(outputs) == 3, "SSD has three outputs: box codes, logits, anchors")
     codes, logits, anchors = (output[0] for output in outputs)
     floor = np.float32(np.log(least / (1 - least))) if 0 < least < 1 else np.float32(-np.inf)
     rows, best, classes = _best(logits[:, 1:], wanted, float(floor))
@@ -117,13 +119,13 @@ def detr(outputs: Sequence[Floats], size: tuple[int, int], wanted: Mask, least: 
     if len(outputs) == 3:
         labels, boxes, scores = outputs[0][0], outputs[1][0], outputs[2][0]
         numbers = labels.astype(np.intp)
-        _expect(
+        expect(
             not len(numbers) or int(numbers.max()) < len(wanted),
             f"the model knows more than {len(wanted)} classes",
         )
         kept = np.flatnonzero((scores >= least) & wanted[numbers])
         return Raw(boxes[kept].astype(np.float32), scores[kept], numbers[kept])
-    _expect(len(outputs) == 2, "a DETR has outputs (labels, boxes, scores) or (logits, boxes)")
+    expect(len(outputs) == 2, "a DETR has outputs (labels, boxes, scores) or (logits, boxes)")
     rows, best, classes = _best(_sigmoid(outputs[0][0]), wanted, least)
     boxes = outputs[1][0][rows] * np.array([size[1], size[0], size[1], size[0]], np.float32)
     half = boxes[:, 2:] / 2
@@ -166,7 +168,7 @@ def _sigmoid(logits: Floats) -> Floats:
 
 def _best(scores: Floats, wanted: Mask, least: float) -> tuple[Indices, Floats, Indices]:
     """Rows of `scores` [n, classes] whose best wanted class reaches `least`: (rows, scores, classes)."""
-    _expect(
+    expect(
         scores.shape[1] == len(wanted), f"the model has {scores.shape[1]} classes, its labels {len(wanted)}"
     )
     numbers = np.flatnonzero(wanted)
@@ -184,7 +186,7 @@ def _best(scores: Floats, wanted: Mask, least: float) -> tuple[Indices, Floats, 
 
 
 @lru_cache(maxsize=1024)
-def _grid(size: tuple[int, int], stride: int) -> Floats:
+def cell_grid(size: tuple[int, int], stride: int) -> Floats:
     """Cell numbers x, y [n, 2] of a feature map, row by row."""
     rows, columns = -(-size[0] // stride), -(-size[1] // stride)
     y, x = np.mgrid[:rows, :columns]
@@ -196,18 +198,19 @@ def _centres(size: tuple[int, int]) -> Floats:
     """Of all feature maps' cells: x, y in pixels of the input, and the stride [n, 3]."""
     maps = []
     for stride in STRIDES:
-        xy = (_grid(size, stride) + np.float32(0.5)) * np.float32(stride)
+        xy = (cell_grid(size, stride) + np.float32(0.5)) * np.float32(stride)
         maps.append(np.concatenate([xy, np.full((len(xy), 1), stride, np.float32)], axis=1))
     return np.concatenate(maps)
 
 
 @lru_cache(maxsize=64)
 def _yolox_grid(size: tuple[int, int]) -> tuple[Floats, Floats]:
-    grids = [_grid(size, stride) for stride in STRIDES]
+    grids = [cell_grid(size, stride) for stride in STRIDES]
     strides = [np.full((len(g), 1), s, np.float32) for g, s in zip(grids, STRIDES, strict=True)]
     return np.concatenate(grids), np.concatenate(strides)
 
 
-def _expect(true: bool, otherwise: str) -> None:
+def expect(true: bool, otherwise: str) -> None:
+    """Raise a `ModelError` that says so unless the outputs have the form that the decoder knows."""
     if not true:
         raise ModelError(f"{otherwise}; are `decoder` and `labels` in the manifest the right ones?")

