@@ -16,6 +16,8 @@ from storage.store import Store
 
 MAX_STREAMS = 64
 """Live views, and as many event streams, at once."""
+_PIXELATED = ("alerts", "judge")
+"""Rights that show nothing plain."""
 
 
 @dataclass(kw_only=True)
@@ -52,7 +54,8 @@ class Console:
             return viewer
         self.refusals += 1
         client = conn.client.host if conn.client else "?"
-        self.log.refusal(viewer.who if viewer else f"unknown {client}", what, object, right != "alerts")
+        plain = right not in _PIXELATED
+        self.log.refusal(viewer.who if viewer else f"unknown {client}", what, object, plain)
         if viewer is None:
             raise Problem(
                 401,
@@ -62,6 +65,12 @@ class Console:
         raise Problem(
             403, f"{viewer.who} has no right {right!r}; a [[privacy.grant]] of the site file gives it"
         )
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Labels to hide: whoever hides people hides their faces, which a face camera detects alone."""
+        labels = self.policy.pixelate
+        return (*labels, "face") if "person" in labels and "face" not in labels else labels
 
     def still_may(self, conn: HTTPConnection, right: Right) -> bool:
         """Whether a stream that `require` admitted may go on: the session may have ended since."""
