@@ -89,7 +89,9 @@ class CrowdWatch(AreaWatch):
         labels = Counter(target.label for target in inside)
         label = min(labels, key=lambda name: (-labels[name], name))
         box = normalised(around([target.box for target in inside]), scene.size)
-        return Evidence(label, tuple(sorted(t.ordinal for t in inside)), box, {"count": float(count)})
+        tracks = tuple(sorted(t.ordinal for t in inside))
+        middle = scene.place(sum(t.x for t in inside) / len(inside), sum(t.y for t in inside) / len(inside))
+        return Evidence(label, tracks, box, {"count": float(count)}, middle)
 
     def forget(self) -> None:
         super().forget()

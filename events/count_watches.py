@@ -75,6 +75,8 @@ class LineWatch(Watch):
             label=target.label,
             track=target.ordinal,
             at=(round(x / w, 4), round(y / h, 4)),
+            place=scene.place(x, y),
+            speed_mps=scene.speed_mps(target),
             preset=rule.preset,
         )
         self.drafts.append(Draft(event, data))

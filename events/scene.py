@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from events.events import AnyPayload
+from events.events import AnyPayload, Place
 from events.ground import Ground
 from events.ids import event_id
 from events.targets import Target
@@ -29,6 +29,17 @@ class Scene(NamedTuple):
     """True: a frame was analysed. False: only time passed."""
     ground: Ground | None = None
     """Maps pixels to places; None: the camera (or the dome's present view) is not calibrated."""
+
+    def place(self, x: float, y: float) -> Place | None:
+        """Where on the ground the pixel x, y is; None without a calibration, or beyond it."""
+        return self.ground.place(x / self.size[0], y / self.size[1]) if self.ground is not None else None
+
+    def speed_mps(self, target: Target) -> float | None:
+        """How fast the target goes on the ground; None without a calibration, or beyond it."""
+        if self.ground is None:
+            return None
+        w, h = self.size
+        return self.ground.speed_mps((target.x / w, target.y / h), (target.vx / w, target.vy / h))
 
 
 class Draft(NamedTuple):

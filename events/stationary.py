@@ -176,7 +176,8 @@ class StationaryWatch(Watch):
         if target.ordinal not in place.ordinals:
             place.ordinals = (*place.ordinals, target.ordinal)[-KEEP_TRACKS:]
         detail: dict[str, float | str] = {"stood_s": lasted_s(place.since, scene)}
-        shown = Evidence(place.label, place.ordinals, normalised(place.box, scene.size), detail)
+        at = scene.place(place.x, place.y)
+        shown = Evidence(place.label, place.ordinals, normalised(place.box, scene.size), detail, at)
         self.alerts.holds(place.serial, (place.since, place.since_us), shown, scene)
 
     def _check(self, place: Place, scene: Scene) -> None:

@@ -84,8 +84,12 @@ def _builtins(value: Any) -> dict[str, Any]:
 
 
 def evidence(target: Target, scene: Scene, detail: dict[str, float | str]) -> Evidence:
-    """A single target as evidence."""
-    return Evidence(target.label, target.ordinals, normalised(target.box, scene.size), detail)
+    """A single target as evidence. On calibrated ground its speed is told, too."""
+    place = scene.place(target.x, target.y)
+    speed = scene.speed_mps(target)
+    if speed is not None:
+        detail = detail | {"speed_mps": speed}
+    return Evidence(target.label, target.ordinals, normalised(target.box, scene.size), detail, place)
 
 
 def lasted_s(since: int, scene: Scene) -> float:
