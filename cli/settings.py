@@ -13,7 +13,7 @@ import msgspec
 
 from console.access import PrivacySettings
 from events.errors import ConfigError
-from events.ground import Latitude, Longitude, PointPair
+from events.ground import Ground, Latitude, Longitude, PointPair
 from events.rules import Rule
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -177,7 +177,17 @@ class Camera(Section, frozen=True, kw_only=True):
         names = [rule.name for rule in self.rules]
         if twice := {n for n in names if names.count(n) > 1}:
             raise ValueError(f"camera {self.id}: rule names must differ, twice: {', '.join(sorted(twice))}")
+        self._check_ground()
         self._check_views()
+
+    def _check_ground(self) -> None:
+        views = [("ground", self.ground), *((f"preset {p.id}: ground", p.ground) for p in self.preset)]
+        for where, pairs in views:
+            if pairs:
+                try:
+                    Ground(pairs)
+                except ValueError as e:
+                    raise ValueError(f"camera {self.id}: {where}: {e}") from None
 
     def _check_views(self) -> None:
         ids = [preset.id for preset in self.preset]

@@ -1,0 +1,59 @@
+"""`linli ground`: errors pair by pair, polygons, and a site file whose pairs do not fit."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+import shapely
+from click.testing import CliRunner
+
+from cli import settings
+from cli.main import main
+from events.errors import ConfigError
+from events.ground import PointPair
+from tests.test_ground import Pinhole, grid, pairs_of
+
+SITE = """
+[site]
+id = "town"
+[[camera]]
+id = "gate"
+url = "rtsp://127.0.0.1/gate"
+place = [112.5, 37.8]
+"""
+
+
+def site_file(folder: Path, pairs: list[PointPair]) -> Path:
+    path = folder / "site.toml"
+    rows = ", ".join(f"{{ picture = {list(p.picture)}, place = {list(p.place)} }}" for p in pairs)
+    path.write_text(SITE + f"ground = [{rows}]\n")
+    return path
+
+
+def test_each_pair_is_shown_with_its_error_and_the_views_are_polygons(tmp_path: Path) -> None:
+    camera = Pinhole()
+    pairs = pairs_of(camera, grid(camera)[::3], noise=0.002)
+    site = site_file(tmp_path, pairs)
+    shown = CliRunner().invoke(main, ["ground", str(site)])
+    assert shown.exit_code == 0, shown.output
+    lines = shown.output.splitlines()
+    assert lines[0].startswith(f"gate: {len(pairs)} pairs, off by 0.")
+    assert len(lines) == len(pairs) + 1
+    drawn = CliRunner().invoke(main, ["ground", str(site), "--geojson"])
+    (feature,) = json.loads(drawn.output)["features"]
+    assert shapely.from_geojson(json.dumps(feature["geometry"])).is_valid
+    assert feature["properties"]["camera"] == "gate"
+
+
+def test_pairs_that_do_not_fit_are_an_error_of_the_site_file(tmp_path: Path) -> None:
+    camera = Pinhole()
+    pairs = pairs_of(camera, grid(camera)[::3])
+    wrong = msgspec.structs.replace(pairs[0], place=(pairs[0].place[0] + 0.0002, pairs[0].place[1]))
+    with pytest.raises(ConfigError, match=r"camera gate: ground: the pairs do not fit .* pair 1"):
+        settings.load(site_file(tmp_path, [wrong, *pairs[1:]]))
+    with pytest.raises(ConfigError, match="at least four pairs, not 3"):
+        settings.load(site_file(tmp_path, pairs[:3]))
+    outside = msgspec.structs.replace(pairs[0], place=(190.0, 37.8))
+    with pytest.raises(ConfigError, match=r"ground\[0\].place"):
+        settings.load(site_file(tmp_path, [outside, *pairs[1:]]))
