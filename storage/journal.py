@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from secrets import token_hex
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,7 +20,7 @@ from events import codec
 from events.bus import Record
 from events.clock import Clock
 from events.errors import StorageError
-from events.events import Access, Event, Health, Segment
+from events.events import AnyPayload, Event, Health
 from events.ids import event_id, next_epoch
 from events.noted import Noted
 from storage.catalog import Catalog
@@ -47,6 +48,14 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
     queued: int
     problem: str
     """Why nothing can be written at present, with the mend; empty while all is well."""
+
+
+class KeptState(NamedTuple):
+    """What was kept by `Journal.record`, and when."""
+
+    offset: int
+    """Of the newest event at that moment, those recorded with it included."""
+    body: bytes
 
 
 class Journal(Catalog):
@@ -124,7 +133,7 @@ class Journal(Catalog):
 
         self._writer.post(work, len(rows), done)
 
-    def note(self, source: str, data: Health | Segment | Access, time_us: int) -> None:
+    def note(self, source: str, data: AnyPayload, time_us: int) -> None:
         """Queue an event that no stream can number: its epoch is this opening's, its sequence is given in
         the writing transaction. Raises like `append`.
         """
@@ -182,9 +191,10 @@ class Journal(Catalog):
         found = self._reader.rows(_Q["state"], (name,))
         return found[0][0] if found else None
 
-    def states(self, prefix: str) -> dict[str, bytes]:
+    def states(self, prefix: str) -> dict[str, KeptState]:
         """All that was kept under names that begin so."""
-        return dict(self._reader.rows(_Q["states"], (prefix,)))
+        rows = self._reader.rows(_Q["states"], (prefix,))
+        return {name: KeptState(offset, body) for name, offset, body in rows}
 
     def forget_state(self, name: str) -> None:
         """Queue the removal of what was kept under this name. Raises like `append`."""

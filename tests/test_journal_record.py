@@ -104,11 +104,14 @@ def test_state_is_kept_with_the_events(tmp_path: Path) -> None:
     journal.close()
     journal = Journal(tmp_path / "journal.db", ManualClock())
     assert journal.state("rules") == b"c"
-    assert journal.states("rules/") == {"rules/a": b"2", "rules/b": b"1"}
+    assert journal.states("rules/") == {"rules/a": (1, b"2"), "rules/b": (1, b"1")}
+    journal.record([noted(1)], states=[("rules/b", b"4")])
+    journal.flush()
+    assert journal.states("rules/b") == {"rules/b": (2, b"4")}
     journal.forget_state("rules/a")
     journal.flush()
     assert list(journal.states("")) == ["other", "rules", "rules/b"]
-    assert len(journal.read(0, 9)) == 1
+    assert len(journal.read(0, 9)) == 2
     journal.close()
 
 

@@ -28,13 +28,14 @@ SELECT coalesce(max(sequence) + 1, 0) FROM events WHERE source = ? AND family = 
 SELECT id FROM events WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: put_state
-INSERT INTO states (name, body) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body
+INSERT INTO states (name, body, offset) VALUES (?, ?, (SELECT coalesce(max(offset), 0) FROM events))
+ON CONFLICT (name) DO UPDATE SET body = excluded.body, offset = excluded.offset
 
 -- name: state
 SELECT body FROM states WHERE name = ?
 
 -- name: states
-SELECT name, body FROM states WHERE name >= ?1 AND substr(name, 1, length(?1)) = ?1 ORDER BY name
+SELECT name, offset, body FROM states WHERE name >= ?1 AND substr(name, 1, length(?1)) = ?1 ORDER BY name
 
 -- name: forget_state
 DELETE FROM states WHERE name = ?
