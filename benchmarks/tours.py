@@ -1,0 +1,134 @@
+"""Tours of the simulated dome over the three clips, and what its presets look like: for `presets`."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import msgspec
+import numpy as np
+
+from benchmarks.common import shared
+from cli.footage import cache_folder
+from events.media import TICKS
+from ingest.gate import Luma, luma
+from testbed.dome import Bus, DomeSpec, Pose, Stop, film, pictures, plan, read_clip, steadied
+from testbed.sprites import Image
+
+RECIPE = 1
+"""Part of the cached files' names: raise it when the pictures below change."""
+
+
+class Tour(msgspec.Struct, frozen=True, kw_only=True):
+    """A tour over one clip."""
+
+    clip: str
+    spec: DomeSpec
+    steady: bool = False
+    """The clip's own camera was held by hand: its drift is taken out first."""
+
+
+def _stops(rows: Sequence[tuple[str, float, float, float, float, float]]) -> tuple[Stop, ...]:
+    """preset, x, y, width, dwell_s, move_s"""
+    return tuple(Stop(preset=p, x=x, y=y, width=w, dwell_s=d, move_s=m) for p, x, y, w, d, m in rows)
+
+
+_YARD = _stops(
+    [
+        ("path", 0.30, 0.30, 0.50, 9, 2.0),
+        ("road", 0.70, 0.36, 0.50, 12, 1.0),
+        ("", 0.55, 0.52, 0.42, 7, 2.5),
+        ("kerb", 0.66, 0.64, 0.50, 8, 0.5),
+        ("lamp", 0.45, 0.45, 0.34, 10, 3.0),
+        ("wide", 0.50, 0.42, 0.90, 15, 4.0),
+        ("road", 0.70, 0.36, 0.50, 6, 1.5),
+        ("", 0.26, 0.72, 0.45, 6, 3.0),
+    ]
+)
+_ROOM = _stops(
+    [
+        ("door", 0.28, 0.40, 0.50, 10, 2.0),
+        ("table", 0.55, 0.55, 0.50, 12, 1.0),
+        ("", 0.40, 0.62, 0.40, 7, 2.0),
+        ("pillar", 0.72, 0.45, 0.46, 8, 0.5),
+        ("floor", 0.35, 0.70, 0.50, 9, 4.0),
+        ("whole", 0.50, 0.50, 0.95, 15, 3.0),
+    ]
+)
+_ASPHALT = _stops(
+    [
+        ("left", 0.28, 0.32, 0.50, 8, 2.0),
+        ("right", 0.72, 0.32, 0.50, 10, 1.0),
+        ("", 0.50, 0.55, 0.44, 7, 2.0),
+        ("near", 0.70, 0.70, 0.50, 9, 0.5),
+        ("all", 0.50, 0.50, 0.94, 12, 4.0),
+        ("corner", 0.30, 0.70, 0.50, 7, 3.0),
+    ]
+)
+
+
+def tours(seconds: float, seed: int = 1) -> dict[str, Tour]:
+    """The three tours. Constants of the recogniser were tuned on `yard` alone, with seed 1."""
+    common = {"seconds": seconds, "steps": ((40.0, 0.7), (75.0, 1.1), (110.0, 0.85))}
+    return {
+        "yard": Tour(
+            clip="vtest.avi",
+            spec=DomeSpec(stops=_YARD, seed=seed, buses=(Bus(start_s=13), Bus(start_s=46.0)), **common),  # type: ignore[arg-type]
+        ),
+        "room": Tour(
+            clip="one-by-one-person-detection.mp4",
+            spec=DomeSpec(stops=_ROOM, seed=seed + 1, buses=(Bus(start_s=15), Bus(start_s=55.0)), **common),  # type: ignore[arg-type]
+        ),
+        "asphalt": Tour(
+            clip="car-detection.mp4",
+            spec=DomeSpec(stops=_ASPHALT, seed=seed + 2, buses=(Bus(start_s=30.0, cover=0.3),), **common),  # type: ignore[arg-type]
+            steady=True,
+        ),
+    }
+
+
+class Footage:
+    """A clip in memory, and what a dome makes of it in the cache."""
+
+    def __init__(self, tour: Tour) -> None:
+        source, self.fps = read_clip(shared(f"footage/{tour.clip}"))
+        self.source: Sequence[Image] = steadied(source) if tour.steady else source
+        self._tour = tour
+
+    def filmed(self, spec: DomeSpec) -> tuple[Path, list[Pose]]:
+        """The clip that the dome sends and the truth of each of its frames; made once."""
+        folder = cache_folder() / "bench" / f"dome-{RECIPE}"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self._tour.clip.split('.')[0]}-{_key(spec, self._tour.steady)}.mp4"
+        if not path.exists():
+            part = path.with_suffix(".part.mp4")
+            film(part, self.source, self.fps, spec)
+            part.replace(path)
+        return path, plan(spec, float(self.fps))
+
+    def references(self, spec: DomeSpec) -> dict[str, list[Luma]]:
+        """What `linli presets learn` would keep: one picture each, the median of a second, at another time
+        of the clip, under other light, without jitter."""
+        taught = msgspec.structs.replace(
+            spec, seconds=1.0, light=0.0, steps=(), buses=(), seed=spec.seed + 77, first=len(self.source) // 3
+        )
+        found = {}
+        for preset in sorted({stop.preset for stop in spec.stops if stop.preset}):
+            here = msgspec.structs.replace(taught, fixed=preset)
+            poses = plan(here, float(self.fps))
+            views = [p[: spec.size[1]] for p in pictures(self.source, here, poses, float(self.fps))]
+            found[preset] = [np.median(np.stack(views), axis=0).astype(np.uint8)]
+        return found
+
+
+def _key(spec: DomeSpec, steady: bool) -> str:
+    from hashlib import sha256
+
+    return sha256(msgspec.json.encode([spec, steady])).hexdigest()[:12]
+
+
+def decoded(path: Path, fps: Fraction) -> Iterator[tuple[int, int, bool, Luma]]:
+    """Number, media time, whether it is a keyframe, and luma of each frame."""
+    with av.open(str(path)) as container:
+        for n, frame in enumerate(container.decode(video=0)):
+            yield n, round(n * TICKS / fps), frame.key_frame, luma(frame)

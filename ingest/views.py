@@ -1,0 +1,337 @@
+"""Where a dome looks: settled at a preset, moving, or at no known place. Pure and deterministic.
+
+Each picture is registered (`ingest/registration.py`) against an *anchor*, the picture of what stood there
+when the camera was last seen at rest. While it is at rest the anchor follows daylight slowly; a shift or zoom
+beyond `MOVED`, or a picture in which all at once nothing stands where it stood, is a move, at the first
+picture that shows it. While it moves the anchor is the last picture that differed; once pictures have agreed
+with it for `SETTLE_S` the camera rests, and is compared with the presets' references.
+
+Something large that comes before the camera covers it bit by bit: what still shows stands still. Then the
+view is kept for `HOLD_S`, unless what shows is another preset. A dome's own word (ONVIF) is a second witness:
+`moving` is believed at once, and a preset whose learned position is another one is not recognised.
+
+What cannot be told: a camera that turns while it is wholly covered or shows nothing with structure in it.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import cv2
+import msgspec
+import numpy as np
+
+from events.media import ticks
+from events.views import View
+from ingest.gate import CELLS, Luma, shrink
+from ingest.registration import ENOUGH, Fit, Floats, Reference, prepared
+
+SHIFT = 0.015
+"""Share of the picture's width by which a return to a preset may miss it."""
+ZOOM = 0.03
+"""Share by which its zoom may."""
+KNOWN = 0.35
+"""Least share of the reference's blocks that must be found to recognise a preset."""
+SEEN = 0.3
+"""Least share of the anchor's blocks that must be found to say where they went."""
+COVERED = 0.65
+"""With fewer of the blocks found than this, something was already before the camera."""
+MOVED = 0.4
+"""Cells (160 across) of displacement from which the camera is taken to move: 0.25 % of the width."""
+STILL = 0.3
+"""Cells of displacement up to which two pictures show the same view."""
+
+SETTLE_S = 0.5
+"""So long without displacement before a preset is recognised."""
+UNKNOWN_S = 1.5
+"""So long without displacement before a place is called unknown."""
+HOLD_S = 15.0
+"""So long a covered view is kept."""
+REFRESH_S = 4.0
+"""How often the anchor takes in an eighth of what it sees, and is compared with the preset's references."""
+RETRY_S = 1.0
+"""How often an unknown or covered view is compared with the presets."""
+WITNESS_S = 10.0
+"""So long a position holds after it was told."""
+
+PAN, TILT, ZOOMED = 0.02, 0.03, 0.05
+"""By how much a position may differ from the one learned with a preset, in ONVIF's generic spaces."""
+
+State = Literal["", "settled", "moving", "unknown"]
+
+
+class PtzPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a dome says that it looks (ONVIF PTZ status, generic spaces)."""
+
+    pan: float
+    """-1 to 1."""
+    tilt: float
+    """-1 to 1."""
+    zoom: float
+    """0 to 1."""
+    moving: bool = False
+
+    def agrees(self, other: "PtzPosition") -> bool:
+        """Whether the two are the same place. Pan goes round: -1 and 1 are one direction."""
+        pan = abs(self.pan - other.pan)
+        return (
+            min(pan, 2 - pan) <= PAN
+            and abs(self.tilt - other.tilt) <= TILT
+            and abs(self.zoom - other.zoom) <= ZOOMED
+        )
+
+
+class Views:
+    """One camera's view. `begin` or `restore` first, then `see` pictures in order of their time."""
+
+    def __init__(
+        self,
+        references: Mapping[str, Sequence[Luma]],
+        positions: Mapping[str, PtzPosition] | None = None,
+    ) -> None:
+        """
+        Args:
+            references: of each preset, low-resolution luma pictures of it, [h, w]; none: every view at which
+                the camera rests is unknown.
+            positions: where a preset lies, of those that were learned with a position.
+        """
+        self._pictures = {preset: tuple(references[preset]) for preset in sorted(references)}
+        self._positions = dict(positions or {})
+        self._references: dict[str, list[Reference]] = {}
+        self._shape: tuple[int, ...] = ()
+        self.begin()
+
+    def begin(self) -> None:
+        """A stream epoch begins: nothing is known."""
+        self._state: State = ""
+        self._preset, self._score = "", 0.0
+        self._last = -1
+        self._anchor: Reference | None = None
+        self._since = self._refreshed = self._tried = 0
+        self._agree = 1.0
+        self._lost: int | None = None
+        self._position: PtzPosition | None = None
+        self._told = 0
+
+    @property
+    def settled(self) -> str:
+        """The preset at which the camera rests; empty while it moves or at no preset."""
+        return self._preset if self._state == "settled" and not self._contradicted() else ""
+
+    def told(self, position: PtzPosition) -> None:
+        """The camera said where it looks."""
+        self._position = position
+        self._told = max(self._last, 0)
+
+    def see(self, pts: int, picture: Luma) -> View | None:
+        """Look at a picture (the whole Y plane; it is not kept); a View if something changed.
+
+        A picture that is not newer than the last one is passed over.
+        """
+        if pts <= self._last:
+            return None
+        self._last = pts
+        cells = shrink(picture)
+        if cells.shape != self._shape:
+            self._resize(cells)
+        flat = prepared(cells)
+        if self._contradicted() or self._anchor is None:
+            return self._leave(pts, cells)
+        if self._state in ("settled", "unknown"):
+            return self._at_rest(pts, cells, flat, self._anchor)
+        return self._on_the_way(pts, cells, flat, self._anchor)
+
+    # --- moving
+
+    def _on_the_way(self, pts: int, cells: Luma, flat: Floats, anchor: Reference) -> View | None:
+        if not self._still(anchor, cells, flat):
+            return self._leave(pts, cells)
+        rests = pts - self._since
+        if rests < ticks(SETTLE_S):
+            return None
+        found = self._recognise(flat)
+        if found is not None:
+            return self._settle(pts, cells, *found)
+        if rests < ticks(UNKNOWN_S):
+            return None
+        return self._settle(pts, cells, "", 0.0)
+
+    @staticmethod
+    def _still(anchor: Reference, cells: Luma, flat: Floats) -> bool:
+        if anchor.blocks < ENOUGH:  # a wall, fog, black: at rest for as long as nothing more shows
+            return Reference(cells).blocks < 2 * ENOUGH
+        fit = anchor.fit(flat)
+        return fit.agree >= SEEN and fit.off <= STILL
+
+    def _settle(self, pts: int, cells: Luma, preset: str, score: float) -> View:
+        self._state = "settled" if preset else "unknown"
+        self._preset, self._score = preset, score
+        self._anchor = Reference(cells)
+        self._refreshed = self._tried = pts
+        self._agree, self._lost = 1.0, None
+        return View(pts=pts, state=self._state, preset=preset, score=score)
+
+    def _leave(self, pts: int, cells: Luma) -> View | None:
+        """The picture shows that the camera moves, or the first one is here."""
+        first = self._anchor is None and not self._contradicted()
+        was, self._state = self._state, "" if first else "moving"
+        self._preset, self._score = "", 0.0
+        self._anchor, self._since, self._lost = Reference(cells), pts, None
+        return View(pts=pts, state="moving") if self._state == "moving" != was else None
+
+    # --- at rest
+
+    def _at_rest(self, pts: int, cells: Luma, flat: Floats, anchor: Reference) -> View | None:
+        if anchor.blocks < ENOUGH:
+            return None if self._still(anchor, cells, flat) else self._leave(pts, cells)
+        fit = anchor.fit(flat)
+        before, self._agree = self._agree, fit.agree
+        if fit.agree < SEEN:
+            if self._lost is None and before >= COVERED:
+                return self._leave(pts, cells)
+            return self._covered(pts, cells, flat)
+        self._lost = None
+        if fit.off > MOVED:
+            return self._leave(pts, cells)
+        if pts - self._refreshed >= ticks(REFRESH_S):
+            self._refreshed = pts
+            if self._crept(flat):
+                return self._leave(pts, cells)
+            if fit.agree >= KNOWN:
+                self._anchor = Reference(np.asarray(cv2.addWeighted(anchor.cells, 0.875, cells, 0.125, 0)))
+        return self._retry(pts, cells, flat) if self._state == "unknown" else None
+
+    def _covered(self, pts: int, cells: Luma, flat: Floats) -> View | None:
+        """Too little shows of what stood there."""
+        if self._lost is None:
+            self._lost = pts
+        if self._state == "unknown":
+            return self._retry(pts, cells, flat)
+        if pts - self._tried >= ticks(RETRY_S):
+            self._tried = pts
+            found = self._recognise(flat)
+            if found is not None and found[0] != self._preset:
+                return self._leave(pts, cells)
+        if pts - self._lost >= ticks(HOLD_S):
+            return self._settle(pts, cells, "", 0.0)
+        return None
+
+    def _retry(self, pts: int, cells: Luma, flat: Floats) -> View | None:
+        if pts - self._tried < ticks(RETRY_S):
+            return None
+        self._tried = pts
+        found = self._recognise(flat)
+        return None if found is None else self._settle(pts, cells, *found)
+
+    def _crept(self, flat: Floats) -> bool:
+        """Whether the settled view has crept, unnoticed, so far that it is the preset's no more."""
+        fits = [reference.fit(flat) for reference in self._references.get(self._preset, ())]
+        if not fits:
+            return False
+        best = max(fits, key=lambda fit: fit.agree)
+        return best.agree >= KNOWN and not _near(best)
+
+    # --- presets
+
+    def _recognise(self, flat: Floats) -> tuple[str, float] | None:
+        """The preset that the picture shows, and how well; None if it shows none."""
+        best: tuple[str, float] | None = None
+        for preset, references in self._references.items():
+            if self._elsewhere(preset):
+                continue
+            for reference in references:
+                fit = reference.fit(flat)
+                if fit.agree >= KNOWN and _near(fit) and (best is None or fit.agree > best[1]):
+                    best = preset, round(fit.agree, 3)
+        return best
+
+    def _contradicted(self) -> bool:
+        """Whether the camera's own word says that it moves, or is not where it is taken to be."""
+        position = self._witness()
+        return position is not None and (position.moving or self._elsewhere(self._preset))
+
+    def _elsewhere(self, preset: str) -> bool:
+        position, learned = self._witness(), self._positions.get(preset)
+        return position is not None and learned is not None and not position.agrees(learned)
+
+    def _witness(self) -> PtzPosition | None:
+        return self._position if self._last - self._told <= ticks(WITNESS_S) else None
+
+    def _resize(self, cells: Luma) -> None:
+        """Pictures have this size from now on."""
+        self._shape = cells.shape
+        size = cells.shape[1], cells.shape[0]
+        self._references = {
+            preset: [Reference(_cells(picture, size)) for picture in pictures]
+            for preset, pictures in self._pictures.items()
+        }
+        if self._anchor is not None and self._anchor.cells.shape != cells.shape:
+            self._anchor = None
+
+    # --- snapshots
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state as JSON values."""
+        anchor = None
+        if self._anchor is not None:
+            cells = self._anchor.cells
+            anchor = [*cells.shape, base64.b64encode(cells.tobytes()).decode()]
+        return {
+            "state": self._state,
+            "preset": self._preset,
+            "score": self._score,
+            "last": self._last,
+            "anchor": anchor,
+            "since": self._since,
+            "refreshed": self._refreshed,
+            "tried": self._tried,
+            "agree": self._agree,
+            "lost": self._lost,
+            "position": msgspec.to_builtins(self._position),
+            "told": self._told,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a snapshot, bit for bit. Of a preset that is not there any more nothing is known."""
+        self.begin()
+        if state["preset"] and state["preset"] not in self._pictures:
+            return
+        self._state, self._preset, self._score = state["state"], state["preset"], state["score"]
+        self._last, self._since = state["last"], state["since"]
+        self._refreshed, self._tried = state["refreshed"], state["tried"]
+        self._agree, self._lost, self._told = state["agree"], state["lost"], state["told"]
+        if state["anchor"] is not None:
+            height, width, text = state["anchor"]
+            cells = np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width)
+            self._anchor = Reference(cells)
+        self._position = msgspec.convert(state["position"], PtzPosition | None)
+
+
+def same_view(reference: Luma, picture: Luma) -> Fit | None:
+    """How `picture` lies to `reference` if a dome at the one would be taken to be at the other; else None.
+
+    Both are luma of any size, [h, w].
+    """
+    size = CELLS, max(1, round(CELLS * picture.shape[0] / picture.shape[1]))
+    fit = Reference(_cells(reference, size)).fit(prepared(_cells(picture, size)))
+    return fit if fit.agree >= KNOWN and _near(fit) else None
+
+
+def structured(picture: Luma) -> bool:
+    """Whether the picture shows enough to be recognised again."""
+    return Reference(shrink(picture)).blocks >= 2 * ENOUGH
+
+
+def _near(fit: Fit) -> bool:
+    """Whether a view is no farther off than a dome's return may be."""
+    return float(np.hypot(fit.dx, fit.dy)) <= SHIFT * CELLS and abs(fit.zoom - 1) <= ZOOM
+
+
+def _cells(picture: Luma, size: tuple[int, int]) -> Luma:
+    """The picture in cells: `size` is their number across and down."""
+    if (picture.shape[1], picture.shape[0]) == size:
+        return picture
+    cells = shrink(picture) if picture.shape[1] >= 2 * CELLS else picture
+    if (cells.shape[1], cells.shape[0]) != size:
+        cells = np.asarray(cv2.resize(cells, size, interpolation=cv2.INTER_AREA))
+    return cells
