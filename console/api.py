@@ -14,7 +14,7 @@ from console.access import COOKIE, SESSION_S, identify
 from console.context import Console, console_of
 from console.problems import Problem, body_of, flag, integer
 from events.errors import StorageError
-from events.events import AlertKind, camera_source
+from events.events import AlertKind, camera_source, sensor_source
 from storage.projections import AlertRow, HealthRow
 
 MAX_ALERTS = 500
@@ -43,6 +43,12 @@ def camera_of(console: Console, source: str) -> str:
     return source.removeprefix(prefix) if source.startswith(prefix) else ""
 
 
+def sensor_of(console: Console, source: str) -> str:
+    """The sensor's id in a CloudEvents source, "" if it is not one of this site's sensors."""
+    prefix = sensor_source(console.site.id, "")
+    return source.removeprefix(prefix) if source.startswith(prefix) else ""
+
+
 def source_of(console: Console, request: Request) -> str | None:
     """The source named by the parameter `camera`, None without it. Raises Problem 404."""
     camera = request.query_params.get("camera")
@@ -67,6 +73,9 @@ def site(request: Request) -> Response:
             "name": c.name,
             "kind": c.kind,
             "stream": c.stream,
+            "place": c.place,
+            "view": c.view,
+            "presets": c.presets,
             "rules": [msgspec.to_builtins(rule) for rule in c.rules],
         }
         for c in console.site.cameras
@@ -77,37 +86,46 @@ def site(request: Request) -> Response:
             "id": console.site.id,
             "name": console.site.name,
             "cameras": cameras,
-            "pixelate": console.policy.pixelate,
+            "sensors": console.site.sensors,
+            "pixelate": console.hidden,
             "viewer": {"who": viewer.who, "rights": sorted(viewer.rights), "session": signed_in},
         }
     )
 
 
 def cameras(request: Request) -> Response:
-    """GET /api/cameras: each with the last state of everything that was said about it."""
+    """GET /api/cameras: each with the last state of everything that was said about it, a dome with where it
+    looks.
+    """
     console = console_of(request)
     console.require(request, "alerts", "page", console.site.id)
     offset = console.projected()
     health: dict[str, list[dict[str, Any]]] = {c.id: [] for c in console.site.cameras}
     for row in console.store.cameras_health():
         if (camera := camera_of(console, row.source)) in health:
-            health[camera].append(health_json(row))
-    found = [{"id": c.id, "name": c.name, "health": health[c.id]} for c in console.site.cameras]
+            health[camera].append(health_json(console, row))
+    looking = {camera_of(console, row.source): _without_source(row) for row in console.store.views()}
+    found = [
+        {"id": c.id, "name": c.name, "health": health[c.id], "looking": looking.get(c.id)}
+        for c in console.site.cameras
+    ]
     return json({"cameras": found, "offset": offset})
 
 
-def health_json(row: HealthRow) -> dict[str, Any]:
-    """A health row as the API shows it."""
-    body = msgspec.to_builtins(row)
-    del body["source"]
-    return dict(body)
+def health_json(console: Console, row: HealthRow) -> dict[str, Any]:
+    """A health row as the API shows it; `pictures` are those that are there."""
+    names = {when: console.objects / f"health/{row.event}-{when}.jpg" for when in ("before", "after")}
+    pictures = [when for when, path in names.items() if row.event and path.is_file()]
+    return {**_without_source(row), "pictures": pictures}
 
 
 def alert_json(console: Console, row: AlertRow) -> dict[str, Any]:
     """An alert as the API shows it."""
     body = dict(msgspec.to_builtins(row))
     body["id"] = body.pop("alert")
-    body["camera"] = camera_of(console, body.pop("source"))
+    source = body.pop("source")
+    body["camera"] = camera_of(console, source)
+    body["sensor"] = sensor_of(console, source)
     body["open"] = body.pop("state") == "open"
     return body
 
@@ -191,7 +209,7 @@ def health(request: Request) -> Response:
     console = console_of(request)
     console.require(request, "alerts", "page", console.site.id)
     raised = [
-        {"source": row.source, **health_json(row)}
+        {"source": row.source, **health_json(console, row)}
         for row in console.store.cameras_health()
         if row.state == "raised"
     ]

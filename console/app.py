@@ -14,11 +14,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from console import api, evidence, metrics
+from console import api, evidence, judgements, metrics, sensors
 from console.access import AccessPolicy, Sessions
 from console.accesslog import AccessLog
 from console.context import Console
 from console.guard import Guard
+from console.latest import Latest
 from console.live import live
 from console.plain import PlainLooks
 from console.problems import Problem, on_http_error, on_linli_error, on_problem
@@ -54,7 +55,8 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
 
     Args:
         footage: root of the segments.
-        objects: folder with `pictures/{alert}.jpg` and `clips/{alert}.mp4`, pixelated, made by the pipeline.
+        objects: folder with `pictures/{alert}.jpg`, `clips/{alert}.mp4` and `health/{event}-before.jpg` and
+            `-after.jpg`, pixelated, made by the pipeline.
         access: who may see what (`console.access.read_policy`).
         hosts: names it answers to besides addresses and localhost.
         log_name: by which the projector knows the journal in the store (`store.offset`); its id by default.
@@ -70,6 +72,7 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
         sessions=Sessions(clock),
         log=AccessLog(journal, clock, f"/{site.id}/box/console"),
         looks=PlainLooks(clock),
+        latest=Latest(store, clock),
         log_name=log_name or journal.id,
     )
     app = Starlette(
@@ -106,6 +109,10 @@ def _routes() -> list[BaseRoute]:
         Route("/api/alerts/{id}/picture", evidence.picture, methods=["GET"]),
         Route("/api/alerts/{id}/clip", evidence.clip, methods=["GET"]),
         Route("/api/alerts/{id}/plain", evidence.ask_plain, methods=["POST"]),
+        Route("/api/alerts/{id}/judgement", judgements.judge, methods=["POST"]),
+        Route("/api/health/{event}/{when}", evidence.health_picture, methods=["GET"]),
+        Route("/api/sensors", sensors.sensors, methods=["GET"]),
+        Route("/api/sensors/{id}/readings", sensors.readings, methods=["GET"]),
         Route("/api/plain/{look}", evidence.plain, methods=["GET"]),
         Route("/events", events, methods=["GET"]),
         WebSocketRoute("/live/{camera}", live),

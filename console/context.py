@@ -7,6 +7,7 @@ from starlette.requests import HTTPConnection
 
 from console.access import AccessPolicy, Right, Sessions, Viewer, identify
 from console.accesslog import AccessLog
+from console.latest import Latest
 from console.plain import PlainLooks
 from console.problems import Problem
 from console.site import CameraView, SiteView
@@ -34,6 +35,7 @@ class Console:
     sessions: Sessions
     log: AccessLog
     looks: PlainLooks
+    latest: Latest
     log_name: str
     """By which the projector knows the journal in the store."""
     live: int = 0

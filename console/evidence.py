@@ -12,6 +12,7 @@ from anyio import Lock, to_thread
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from console.access import Viewer
 from console.api import alert_of, json
 from console.context import Console, console_of
 from console.plain import LOOK_S, PlainLook, PlainRequest
@@ -44,17 +45,40 @@ def clip(request: Request) -> Response:
     return _stored(request, "clip", "clips/{}.mp4", "video/mp4", "clip is not cut yet")
 
 
+def health_picture(request: Request) -> Response:
+    """GET /api/health/{event}/{when}: JPEG, pixelated, from `before` or `after` a fault began, by the event
+    that raised it. `?ready=true` as above.
+    """
+    console = console_of(request)
+    event, when = request.path_params["event"], request.path_params["when"]
+    viewer = console.require(request, "alerts", "health", event[:64])
+    if when not in ("before", "after") or not any(
+        row.event == event for row in console.store.cameras_health() if row.event
+    ):
+        raise Problem(
+            404, f"nothing is known of the fault {event[:64]!r}; GET /api/health lists them", "event"
+        )
+    path = console.objects / f"health/{event}-{when}.jpg"
+    return _answer(request, viewer, ("health", event), path, "image/jpeg", "picture is not made yet")
+
+
 def _stored(request: Request, what: str, name: str, media_type: str, missing: str) -> Response:
     console = console_of(request)
     id = request.path_params["id"]
     viewer = console.require(request, "alerts", what, id[:64])
     alert = alert_of(console, id)
     path = console.objects / name.format(alert.alert)
+    return _answer(request, viewer, (what, alert.alert), path, media_type, missing)
+
+
+def _answer(
+    request: Request, viewer: Viewer, look: tuple[str, str], path: Path, media_type: str, missing: str
+) -> Response:
     if flag(request, "ready"):
         return json({"ready": path.is_file()})
     if not path.is_file():
         raise Problem(404, f"the {missing}; ask again in a moment", headers={"retry-after": "2"})
-    console.log.look(viewer.who, what, alert.alert)
+    console_of(request).log.look(viewer.who, *look)
     return FileResponse(path, media_type=media_type, headers={"cache-control": "no-store"})
 
 

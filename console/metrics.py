@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
-from console.api import camera_of
+from console.api import camera_of, sensor_of
 from console.context import Console, console_of
 
 
@@ -37,6 +37,7 @@ class _Figures(Collector):
         yield GaugeMetricFamily(
             "linli_journal_healthy", "1 while it can write", float(console.journal.healthy)
         )
+        yield from self._faces_and_sensors()
         crossings = CounterMetricFamily(
             "linli_crossings", "Line crossings", labels=["camera", "rule", "direction", "label"]
         )
@@ -48,6 +49,26 @@ class _Figures(Collector):
         for health in console.store.cameras_health():
             trouble.add_metric([health.source, health.what], float(health.state == "raised"))
         yield trouble
+
+    def _faces_and_sensors(self) -> Iterator[Metric]:
+        console = self._console
+        judged = GaugeMetricFamily("linli_judgements", "Alerts by their last verdict", labels=["verdict"])
+        for verdict, count in console.store.sizes().judged.items():
+            judged.add_metric([verdict], count)
+        yield judged
+        faces = GaugeMetricFamily("linli_faces_held", "Pictures of faces that are kept", labels=["form"])
+        for form, count in zip(("pixelated", "sealed"), console.store.face_counts(), strict=True):
+            faces.add_metric([form], count)
+        yield faces
+        ages = GaugeMetricFamily(
+            "linli_sensor_age_seconds", "Since the last reading was measured", labels=["sensor", "quantity"]
+        )
+        now = console.clock.wall_us()
+        known = {sensor.id for sensor in console.site.sensors}
+        for row in console.latest.rows():
+            if (sensor := sensor_of(console, row.source)) in known:
+                ages.add_metric([sensor, row.quantity], (now - row.time_us) / 1e6)
+        yield ages
 
 
 def metrics(request: Request) -> Response:

@@ -11,12 +11,15 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from console.context import MAX_STREAMS, Console, console_of
+from console.latest import News
 from console.problems import Problem, integer
 from events import codec
 from events.bus import Record
 
-FAMILIES = ("alert", "count", "health")
-"""What is pushed. Who looked at what (access) is the auditor's, not every viewer's."""
+FAMILIES = ("alert", "count", "health", "view", "face", "judgement")
+"""What is pushed as it was journaled. Who looked at what (access) is the auditor's, not every viewer's; of
+sensors the latest values go out in lists (`sensor`), at most one of each in a second.
+"""
 POLL_S = 0.25
 BEAT_S = 15.0
 """A comment so often keeps proxies from closing the connection, and finds out that nobody listens."""
@@ -44,6 +47,7 @@ class EventStream(Response):
         self._console = console
         self._request = request
         self._after = after
+        self._news = News(console.latest, console.site.id)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
@@ -62,15 +66,21 @@ class EventStream(Response):
             pass
         scope.cancel()
 
+    def _poll(self) -> bytes:
+        records, self._after = self._console.journal.page(self._after, BATCH, FAMILIES)
+        chunk = b"".join(map(render, records))
+        if news := self._news.poll():
+            chunk += b"id: %d\nevent: sensor\ndata: %s\n\n" % (self._after, news)
+        return chunk
+
     async def _run(self, send: Send) -> None:
-        journal = self._console.journal
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        hello = msgspec.json.encode({"journal": journal.id})
+        hello = msgspec.json.encode({"journal": self._console.journal.id})
         chunk = b"retry: 2000\nevent: hello\ndata: %s\n\n" % hello
         silent = since_check = 0.0
         while True:
             if chunk or silent >= BEAT_S:
-                body = chunk or b": still here\n\n"
+                body = chunk or b"id: %d\n: still here\n\n" % self._after
                 await send({"type": "http.response.body", "body": body, "more_body": True})
                 silent = 0.0
             if since_check >= BEAT_S:
@@ -78,8 +88,7 @@ class EventStream(Response):
                 if not self._console.still_may(self._request, "alerts"):
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
                     return
-            records, self._after = await to_thread.run_sync(journal.page, self._after, BATCH, FAMILIES)
-            chunk = b"".join(map(render, records))
+            chunk = await to_thread.run_sync(self._poll)
             if not chunk:
                 await sleep(POLL_S)
                 silent += POLL_S

@@ -46,6 +46,8 @@ class StoreSizes(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     alerts: int
     open_alerts: int
+    judged: dict[str, int]
+    """Alerts by their last verdict: true, false, ignore."""
 
 
 class Store(Protocol):
@@ -267,8 +269,9 @@ class SqliteStore:
         return _typed(AccessRow, self._reader.rows(_Q["access"], (limit,)))
 
     def sizes(self) -> StoreSizes:
-        events, alerts, open_alerts = self._reader.rows(_Q["sizes"])[0]
-        return StoreSizes(events=events, alerts=alerts, open_alerts=open_alerts)
+        events, alerts, open_alerts, judged = self._reader.rows(_Q["sizes"])[0]
+        verdicts = msgspec.json.decode(judged, type=dict[str, int])
+        return StoreSizes(events=events, alerts=alerts, open_alerts=open_alerts, judged=verdicts)
 
     def close(self) -> None:
         self._reader.close()

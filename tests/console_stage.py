@@ -16,7 +16,7 @@ import httpx
 from console.access import AccessPolicy, Grant, PrivacySettings, read_policy
 from console.app import create_app
 from console.server import ConsoleServer
-from console.site import CameraView, SiteView
+from console.site import CameraView, PresetView, SensorView, SiteView
 from events.clock import SystemClock
 from events.events import AnyPayload, Event, camera_source
 from events.ids import event_id
@@ -34,11 +34,11 @@ OFFICE_TOKEN = "office-token-0123456789"
 DESK_TOKEN = "desk-token-0123456789"
 
 DEMO = PrivacySettings(
-    grant=(Grant(who="demo viewer", loopback=True, rights=("alerts", "live", "plain")),),
+    grant=(Grant(who="demo viewer", loopback=True, rights=("alerts", "judge", "live", "plain")),),
 )
 LOCKED = PrivacySettings(
     grant=(
-        Grant(who="gate office", token_env="OFFICE", rights=("alerts", "live", "plain")),
+        Grant(who="gate office", token_env="OFFICE", rights=("alerts", "judge", "live", "plain")),
         Grant(who="front desk", token_env="DESK", rights=("alerts",)),
     ),
 )
@@ -50,12 +50,30 @@ RULES = (
     Intrusion(name="lawn", polygon=((0.6, 0.5), (0.95, 0.5), (0.95, 0.9), (0.6, 0.9))),
 )
 
+TOUR = (
+    Line(name="lane", points=((0.2, 0.5), (0.8, 0.5)), preset="road"),
+    Zone(name="kerb", polygon=((0.1, 0.1), (0.4, 0.1), (0.4, 0.4), (0.1, 0.4)), preset="steps"),
+)
+
 SITE = SiteView(
     id="demo",
     name="Demo court",
     cameras=(
         CameraView(id="gate", name="North gate", kind="gun", stream="sub", rules=RULES),
-        CameraView(id="plaza", name="Plaza", kind="dome", stream="sub"),
+        CameraView(
+            id="plaza",
+            name="Plaza",
+            kind="dome",
+            stream="sub",
+            rules=TOUR,
+            place=(121.4737, 31.2304),
+            view=((121.4737, 31.2304), (121.474, 31.2304), (121.474, 31.2307)),
+            presets=(PresetView(id="road", name="Ring road"), PresetView(id="steps", name="Steps")),
+        ),
+    ),
+    sensors=(
+        SensorView(id="manhole-7", name="Manhole 7", component="manhole/7", camera="plaza", zone="kerb"),
+        SensorView(id="pump", name="Pump house", place=(121.5, 31.2)),
     ),
 )
 
@@ -143,6 +161,7 @@ class Stage:
         self.footage.mkdir()
         (self.objects / "pictures").mkdir(parents=True)
         (self.objects / "clips").mkdir()
+        (self.objects / "health").mkdir()
         self.journal = Journal(folder / "journal.db", self.clock)
         self.store = SqliteStore(folder / "store.db")
         self.policy: AccessPolicy = read_policy(privacy, TOKENS, folder)
@@ -193,13 +212,15 @@ class Stage:
         self._recorders.append(recorder)
         return recorder
 
-    def happens(self, data: AnyPayload, camera: str = "gate", time_us: int | None = None) -> Event:
-        """An event of a camera goes into the journal now."""
+    def happens(
+        self, data: AnyPayload, camera: str = "gate", time_us: int | None = None, *, source: str = ""
+    ) -> Event:
+        """An event of a camera (or of another source) goes into the journal now."""
         at = self.clock.wall_us() if time_us is None else time_us
-        source = camera_source(self.site.id, camera)
+        source = source or camera_source(self.site.id, camera)
         event = Event(id="", source=source, time_us=at, epoch=1, sequence=0, data=data)
-        n = self._sequences.get((camera, event.family), 0)
-        self._sequences[camera, event.family] = n + 1
+        n = self._sequences.get((source, event.family), 0)
+        self._sequences[source, event.family] = n + 1
         made = Event(
             id=event_id(source, event.family, n), source=source, time_us=at, epoch=1, sequence=n, data=data
         )

@@ -77,8 +77,25 @@ def test_the_site_and_its_rules(stage: Stage) -> None:
     assert [c["id"] for c in body["cameras"]] == ["gate", "plaza"]
     door = body["cameras"][0]["rules"][0]
     assert (door["kind"], door["name"], door["points"]) == ("line", "door", [[0.5, 0.95], [0.5, 0.2]])
-    assert body["pixelate"] == ["person"]
-    assert body["viewer"] == {"who": "demo viewer", "rights": ["alerts", "live", "plain"], "session": False}
+    assert body["pixelate"] == ["person", "face"], "a face is part of a person"
+    plaza = body["cameras"][1]
+    assert (plaza["kind"], plaza["place"], len(plaza["view"])) == ("dome", [121.4737, 31.2304], 3)
+    assert plaza["presets"] == [{"id": "road", "name": "Ring road"}, {"id": "steps", "name": "Steps"}]
+    assert [rule["preset"] for rule in plaza["rules"]] == ["road", "steps"]
+    assert (body["cameras"][0]["place"], body["cameras"][0]["view"]) == (None, None)
+    assert body["sensors"][0] == {
+        "id": "manhole-7",
+        "name": "Manhole 7",
+        "place": None,
+        "component": "manhole/7",
+        "camera": "plaza",
+        "zone": "kerb",
+    }
+    assert body["viewer"] == {
+        "who": "demo viewer",
+        "rights": ["alerts", "judge", "live", "plain"],
+        "session": False,
+    }
 
 
 def test_alerts_by_state_camera_kind_and_page(stage: Stage) -> None:
@@ -243,6 +260,9 @@ GUARDED = {
     "/metrics": "metrics",
     "/events": "page",
     "/api/plain/x": "footage",
+    "/api/sensors": "page",
+    "/api/sensors/pump/readings": "page",
+    "/api/health/x/before": "health",
 }
 
 

@@ -67,6 +67,9 @@ def host(stage: Stage) -> str:
         "/api/alerts/" + "a" * 5000 + "/picture",
         "/api/alerts/x'%20OR%201=1--",
         "/api/plain/..%2f..",
+        "/api/health/..%2f..%2fsecret.txt/before",
+        "/api/health/x/..%2f..%2fpictures%2fx.jpg",
+        "/api/sensors/..%2f..%2fsecret.txt/readings",
         "/live/gate",
     ],
 )
@@ -133,6 +136,7 @@ def test_a_foreign_page_changes_nothing(stage: Stage, origin: str) -> None:
         body = {"what": "picture", "purpose": "curiosity"}
         for answer in (
             client.post("/api/alerts/x/plain", json=body),
+            client.post("/api/alerts/x/judgement", json={"verdict": "false"}),
             client.post("/api/session", json={"token": OFFICE_TOKEN}),
             client.delete("/api/session"),
         ):

@@ -174,7 +174,10 @@ SELECT source, time_us, who, what, object, plain, purpose, allowed FROM access O
 
 -- name: sizes
 SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM alerts),
-       (SELECT count(*) FROM alerts WHERE state = 'open')
+       (SELECT count(*) FROM alerts WHERE state = 'open'),
+       (SELECT json_object('true', count(*) FILTER (WHERE verdict = 'true'),
+                           'false', count(*) FILTER (WHERE verdict = 'false'),
+                           'ignore', count(*) FILTER (WHERE verdict = 'ignore')) FROM judgements)
 
 -- name: views
 SELECT source, state, preset, was, score, time_us FROM views ORDER BY source

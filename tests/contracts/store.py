@@ -220,6 +220,7 @@ class StoreContract:
         found = row.verdict, row.judged_by, row.judged_us, row.judged_note
         assert found == ("ignore", "wang", EPOCH + 2_000_000, "a tree")
         assert shelf.store.alerts() == [row]
+        assert shelf.store.sizes().judged == {"true": 0, "false": 0, "ignore": 1}
         shelf.store.apply(LOG, records([alert("a2", 6)[0]], after=4))
         row = shelf.store.alert("a2")
         assert row is not None
