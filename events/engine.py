@@ -28,9 +28,10 @@ from events.events import AnyPayload, Event, FaceCaptured, Place, ViewChanged, c
 from events.geometry import normalised
 from events.ground import Ground
 from events.intervals import Closed, Timeline, TimelineState
+from events.learned import LearnedWatch
 from events.media import TICKS
 from events.observations import Observation, Shot
-from events.rules import Crowd, Intrusion, Line, Loitering, Rule, Stationary, WrongWay, Zone
+from events.rules import Anomaly, Crowd, Intrusion, Line, Loitering, Rule, Stationary, WrongWay, Zone
 from events.scene import Draft, Naming, Scene
 from events.stationary import StationaryWatch
 from events.targets import Target, Targets, TargetsState
@@ -45,6 +46,7 @@ WATCHES: dict[type, type[Any]] = {
     Crowd: CrowdWatch,
     WrongWay: WrongWayWatch,
     Stationary: StationaryWatch,
+    Anomaly: LearnedWatch,
 }
 
 

@@ -217,4 +217,30 @@ class Stationary(_Area, frozen=True, kw_only=True, tag="stationary"):
         self._not_negative("clear_s", "grace_s")
 
 
-Rule = Line | Zone | Intrusion | Loitering | Crowd | WrongWay | Stationary
+class Anomaly(_Area, frozen=True, kw_only=True, tag="anomaly"):
+    """Something is unusual here, by what the camera has learned: its speed, direction, size, dwell, place,
+    class or hour (`events/learned.py`). Changing `labels`, `polygon`, `preset` or `utc_offset_h` makes it
+    forget what it learned; changing the rest does not."""
+
+    rate: float = 0.5
+    """So many alerts a day that nobody confirms are accepted: the limits are set by it."""
+    warmup_h: float = 24.0
+    """Hours that must have been watched before the first alert."""
+    warmup_passes: int = 200
+    """Objects that must have passed before the first alert."""
+    half_life_days: float = 14.0
+    """Watched days after which what was learned weighs half."""
+    utc_offset_h: float = 8.0
+    """Local time less UTC, hours, for the time of day."""
+    clear_s: float = 5.0
+    """So long as usual, or gone, before it is over."""
+    labels: tuple[str, ...] = ("person", *VEHICLES)
+
+    def _check_area(self) -> None:
+        self._positive("rate", "half_life_days")
+        self._not_negative("warmup_h", "warmup_passes", "clear_s")
+        if not -12 <= self.utc_offset_h <= 14:
+            self._refuse("utc_offset_h", f"is from -12 to 14 hours, not {self.utc_offset_h}")
+
+
+Rule = Line | Zone | Intrusion | Loitering | Crowd | WrongWay | Stationary | Anomaly

@@ -1,0 +1,339 @@
+"""The watch that learns what is usual at its camera and tells what is not.
+
+Each target's pass is looked at in moments of about half a second (`events/passes.py`). A moment gives a score
+for each attribute (`events/density.py`); a score holds when `HOLD` moments in a row reached it, so a single
+bad box does nothing. When the held score of an attribute is above its limit (`events/rarity.py`), that is an
+alert. When the pass is over it is learned, so a pass is always scored by what came before it.
+
+A pass with an alert is not learned, but kept as a record until somebody judges it:
+
+    verdict   learned    counts for the limit    besides
+    (none)    no         yes                     after `PATIENCE` watched it is learned as a quarter of a pass
+    true      never      no
+    false     yes        yes                     the limit rises for this attribute at this place
+    ignore    yes        yes                     this attribute is not alerted for this kind at this place
+
+What nobody judges is learned a little, and late: a change that stays (a new path, a stall that is there to
+stay) would else alarm for ever, and one incident that nobody judged makes too little of a habit to hide the
+next. As it counts for the limit at once, there are about `rate` alerts a day even where nobody judges. A
+later verdict takes back what the earlier one did.
+"""
+
+from typing import Any
+
+import msgspec
+
+from events.alerts import Alerts, AlertsState
+from events.density import STEPS, UNIT, Density, DensityState, around, faded
+from events.doings import ATTRIBUTES, CELLS, Doing, Passed, cell_of, group_of, note
+from events.events import Reason
+from events.geometry import Polygon
+from events.media import TICKS
+from events.passes import AWAY, HOLD, Pass, Scored, began, doing, goes_on, held, look
+from events.rarity import DAY, LEAST, Rarity, RarityState
+from events.rules import Anomaly, Rule
+from events.scene import Naming, Scene
+from events.targets import Target
+from events.unusual import History, detail
+from events.watch import Verdict, Watch, evidence
+
+PATIENCE = 86_400 * TICKS
+"""Watched time for which an alert may be judged before it is learned a little."""
+LITTLE = UNIT // 4
+RECORDS = 32
+PASSES = 64
+"""Most targets that are watched at once."""
+MARGIN = 50
+"""Hundredths of a score by which a limit rises where an alert was false."""
+MOST_MARGIN = 200
+
+
+class Record(msgspec.Struct):
+    """A pass that raised an alert."""
+
+    group: str
+    attribute: int
+    cell: int
+    passed: Passed | None = None
+    """None: it is not over."""
+    peaks: list[int] = []
+    ended: int = 0
+    """Watched ticks."""
+    verdict: Verdict | None = None
+    expired: bool = False
+    learned: int = 0
+    """The weight with which it is in the density, and in the limits."""
+    counted: int = 0
+    eased: bool = False
+    """The limit was raised, by `margin`."""
+    margin: int = 0
+    muted: bool = False
+
+
+class LearnedState(msgspec.Struct):
+    """All that the watch remembers beside density, limits and alerts."""
+
+    passes: dict[int, Pass] = {}
+    records: dict[str, Record] = {}
+    limits: list[int] = msgspec.field(default_factory=lambda: [LEAST] * len(ATTRIBUTES))
+    margins: dict[int, int] = {}
+    """By attribute and cell, hundredths."""
+    muted: dict[str, int] = {}
+    """By attribute, group and cell: how many verdicts ask for it."""
+    watched: int = 0
+    """Ticks in all."""
+    last: int = -1
+    """When the last scene was (watched ticks); -1: none yet in this epoch."""
+    faded: int = 0
+    """Steps of forgetting so far."""
+    finished: int = 0
+    """Passes in all."""
+    unit: str = ""
+
+
+class LearnedWatch(Watch):
+    """Learns passes, and raises an alert where one is unusual."""
+
+    rule: Anomaly
+
+    def __init__(self, naming: Naming, rule: Anomaly) -> None:
+        super().__init__(naming, rule)
+        self.alerts = Alerts(naming, "anomaly", rule.severity, (0.0, rule.clear_s), self.drafts)
+        self.density = Density([group_of(label) for label in rule.labels])
+        self.rarity = Rarity()
+        self.state = LearnedState()
+        self._labels = frozenset(rule.labels)
+        self._polygon = Polygon(rule.polygon)
+        self._step = max(1, round(rule.half_life_days * DAY / STEPS))
+
+    def inherits(self, before: Rule) -> bool:
+        """What was learned holds as long as the rule is about the same."""
+        same = ("labels", "polygon", "preset", "utc_offset_h")
+        return isinstance(before, Anomaly) and all(getattr(before, f) == getattr(self.rule, f) for f in same)
+
+    @property
+    def ready(self) -> bool:
+        """Whether enough was learned to speak."""
+        state, rule = self.state, self.rule
+        return state.watched >= rule.warmup_h * 3600 * TICKS and state.finished >= rule.warmup_passes
+
+    # --- the engine's calls
+
+    def begin(self, scene: Scene) -> None:
+        self.state.last = scene.watched
+
+    def step(self, scene: Scene) -> None:
+        self._pass_time(scene)
+        w, h = scene.size
+        for target in scene.seen:
+            if target.label in self._labels and self._polygon.contains(target.x / w, target.y / h):
+                self._follow(target, scene)
+        for serial in sorted(self.state.passes):
+            one = self.state.passes[serial]
+            if one.alert and scene.watched - one.last > AWAY:
+                self.alerts.lapses(serial, "left")
+        self.alerts.sweep(scene.watched)
+        for serial in sorted(self.state.passes):
+            one = self.state.passes[serial]
+            if one.alert and not self.alerts.is_open(serial):
+                self._finish(one)
+                self.state.passes[serial] = goes_on(one)
+        for serial in scene.gone:
+            if serial in self.state.passes:
+                self.alerts.lapses(serial, "left")
+                self._finish(self.state.passes.pop(serial))
+        self.alerts.forget(scene.gone)
+
+    def end(self, scene: Scene, why: Reason = "stream-ended") -> None:
+        self.alerts.stop_all(why, scene.watched)
+
+    def forget(self) -> None:
+        for serial in sorted(self.state.passes):
+            self._finish(self.state.passes[serial])
+        self.state.passes.clear()
+        self.state.last = -1
+
+    def _parts(self) -> list[tuple[str, Any, str, Any]]:
+        return [
+            ("alerts", self.alerts, "state", AlertsState),
+            ("density", self.density, "state", DensityState),
+            ("rarity", self.rarity, "state", RarityState),
+            ("learned", self, "state", LearnedState),
+        ]
+
+    # --- time
+
+    def _hour(self, capture_us: int) -> float:
+        return (capture_us / 3.6e9 + self.rule.utc_offset_h) % 24
+
+    def _pass_time(self, scene: Scene) -> None:
+        """Time was watched: forget, and settle what nobody judged."""
+        state = self.state
+        since, state.last = state.last, scene.watched
+        if since < 0 or scene.watched <= since:
+            return
+        passed = scene.watched - since
+        state.watched += passed
+        self.rarity.state.watched += passed
+        self.density.watch(int(self._hour(scene.capture_us)), passed)
+        while state.watched >= (state.faded + 1) * self._step:
+            self._fade()
+        for record in state.records.values():
+            if record.passed and not record.expired and state.watched - record.ended >= PATIENCE:
+                record.expired = True
+                self._settle(record)
+
+    def _fade(self) -> None:
+        state = self.state
+        state.faded += 1
+        self.density.fade()
+        self.rarity.fade()
+        state.margins = {
+            key: left for key, margin in state.margins.items() if (left := faded((margin,))[0]) > 0
+        }
+        for record in state.records.values():
+            record.learned, record.counted, record.margin = faded(
+                (record.learned, record.counted, record.margin)
+            )
+
+    # --- a target
+
+    def _follow(self, target: Target, scene: Scene) -> None:
+        passes = self.state.passes
+        if target.serial not in passes:
+            if len(passes) >= PASSES:
+                return
+            hour = int(self._hour(scene.capture_us))
+            passes[target.serial] = began(group_of(target.label), hour, target, scene)
+        one = passes[target.serial]
+        moment = look(one, target, scene)
+        if moment is None:
+            return
+        self._measured_in("bodies/s" if scene.ground is None else "m/s")
+        did = doing(one, moment, target, scene, self._hour(scene.capture_us))
+        scored = Scored(moment.since, moment.since_us, self.density.scores(did))
+        one.recent = [*one.recent[1 - HOLD :], scored]
+        note(one.passed, did)
+        scores = held(one.recent)
+        one.peaks = [max(pair) for pair in zip(one.peaks, scores, strict=True)]
+        excess, index = self._excess(scores, did)
+        if excess < 0 or not self.ready:
+            self.alerts.lapses(target.serial, "returned")
+        else:
+            self._alert(one, index, did, target, scene)
+
+    def _measured_in(self, unit: str) -> None:
+        """A camera that was calibrated since measures speeds in metres: those before do not compare."""
+        if self.state.unit not in ("", unit):
+            self.density.drop_speeds()
+        self.state.unit = unit
+
+    def _excess(self, scores: list[int], did: Doing) -> tuple[int, int]:
+        """By how much the most unusual attribute is above its limit, and which it is."""
+        state = self.state
+        cells = [cell for weight, cell in around(did.x, did.y) if weight > 0]
+        best = (-1, 0)
+        for index, score in enumerate(scores):
+            excess = score - state.limits[index]
+            if excess <= best[0]:
+                continue
+            if state.muted and any(_mute(index, did.group, cell) in state.muted for cell in cells):
+                continue
+            if state.margins:
+                excess -= max(state.margins.get(index * CELLS + cell, 0) for cell in cells)
+            best = max(best, (excess, index))
+        return best
+
+    def _alert(self, one: Pass, index: int, did: Doing, target: Target, scene: Scene) -> None:
+        began_at = one.recent[0]
+        percentile = self.rarity.percentile(index, held(one.recent)[index])
+        history = History(percentile, self.state.watched / DAY, self.state.unit)
+        said = detail(ATTRIBUTES[index], did, self.density, history, target.label)
+        since = (began_at.since, began_at.since_us)
+        self.alerts.holds(target.serial, since, evidence(target, scene, said), scene)
+        if not one.alert:
+            alert = self.alerts.state.alerts[target.serial]
+            one.alert = self.naming.id(alert.epoch, alert.since_us, alert.key, "alert", alert.occurrence)
+            self._keep(one.alert, Record(one.passed.group, index, cell_of(did.x, did.y)))
+
+    # --- learning
+
+    def _finish(self, one: Pass) -> None:
+        """A pass is over: learn it, or wait for a verdict."""
+        record = self.state.records.get(one.alert)
+        if record is not None:
+            record.passed, record.peaks, record.ended = one.passed, one.peaks, self.state.watched
+            self._settle(record)
+        elif not one.alert and one.passed.samples:
+            self.density.learn(one.passed, UNIT)
+            self.rarity.add(one.peaks)
+            self.state.finished += 1
+        self._renew_limits()
+
+    def _renew_limits(self) -> None:
+        """Each attribute has its share of the alerts that are accepted."""
+        share = self.rule.rate / len(ATTRIBUTES)
+        self.state.limits = [self.rarity.limit(index, share) for index in range(len(ATTRIBUTES))]
+
+    def _keep(self, alert: str, record: Record) -> None:
+        """Remember a record. The oldest gives way, as if it had waited long enough."""
+        records = self.state.records
+        while len(records) >= RECORDS:
+            oldest = records.pop(next(iter(records)))
+            oldest.expired = True
+            self._settle(oldest)
+        records[alert] = record
+
+    def judge(self, alert: str, verdict: Verdict) -> None:
+        record = self.state.records.get(alert)
+        if record is None or record.verdict == verdict:
+            return
+        record.verdict = verdict
+        self._settle(record)
+        self._renew_limits()
+
+    def _settle(self, record: Record) -> None:
+        """Make what was learned from a pass agree with its verdict; done twice it changes nothing."""
+        if record.passed is not None:
+            learned, counted = _WEIGHTS[record.verdict]
+            if record.verdict is None and record.expired:
+                learned = LITTLE
+            self.density.learn(record.passed, learned - record.learned)
+            self.rarity.add(record.peaks, counted - record.counted)
+            record.learned, record.counted = learned, counted
+        self._ease(record)
+        self._silence(record)
+
+    def _ease(self, record: Record) -> None:
+        """Raise the limit where an alert was false, or undo that."""
+        if record.eased == (record.verdict == "false"):
+            return
+        record.eased = not record.eased
+        margins, key = self.state.margins, record.attribute * CELLS + record.cell
+        now = margins.get(key, 0)
+        change = min(MARGIN, MOST_MARGIN - now) if record.eased else -min(record.margin, now)
+        record.margin = max(0, change)
+        margins[key] = now + change
+
+    def _silence(self, record: Record) -> None:
+        """Say no more where an alert is not wanted, or undo that."""
+        if record.muted == (record.verdict == "ignore"):
+            return
+        record.muted = not record.muted
+        muted, key = self.state.muted, _mute(record.attribute, record.group, record.cell)
+        muted[key] = muted.get(key, 0) + (1 if record.muted else -1)
+        if not muted[key]:
+            del muted[key]
+
+
+_WEIGHTS: dict[Verdict | None, tuple[int, int]] = {
+    None: (0, UNIT),
+    "true": (0, 0),
+    "false": (UNIT, UNIT),
+    "ignore": (UNIT, UNIT),
+}
+"""With which weight a pass with an alert is learned, and counts for the limit."""
+
+
+def _mute(attribute: int, group: str, cell: int) -> str:
+    return f"{ATTRIBUTES[attribute]} {group} {cell}"
