@@ -196,7 +196,8 @@ def worker(settings: Settings, shard: int, shards: int, clock: Clock) -> Worker:
             if stream == camera.analysed:
                 readers[-1].lane = lane
     auto = frozenset(camera.id for camera in cameras if camera.decode == "auto")
-    scheduler = Scheduler(model, lanes, auto, SchedulerSettings(), clock, meter)
+    models = {camera.id: model for camera in cameras}
+    scheduler = Scheduler(models, lanes, auto, SchedulerSettings(), clock, meter)
     for reader in readers:
         if reader.lane is not None:
             reader.analyse(reader.lane, scheduler.notify)

@@ -158,7 +158,8 @@ def _ours(
         )
         frame_loop = CameraLoop(settings, engine, ByteTracker(), meter)
         lanes.append(Lane(camera, frame_loop, sink, Live(Limits()), rig.clock))
-    scheduler = Scheduler(rig.detector, lanes, frozenset(), SchedulerSettings(), rig.clock, meter)
+    detectors = {lane.camera: rig.detector for lane in lanes}
+    scheduler = Scheduler(detectors, lanes, frozenset(), SchedulerSettings(), rig.clock, meter)
     for reader, lane in zip(readers, lanes, strict=True):
         reader.analyse(lane, scheduler.notify)
     scheduler.start()

@@ -199,6 +199,8 @@ class Lane:
             self._segment = segment
             self.sink.segment(segment, self.loop, packet.pts)
         self._pts = packet.pts
+        for line in self.policy.told(packet.pts):
+            self.loop.told(line)
         # A segment's first packet is never shed, so that every segment has its snapshot.
         if self.policy.skip(packet, self.behind_s) and not boundary:
             self.loop.skip(packet)

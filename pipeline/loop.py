@@ -8,6 +8,9 @@ for it (looks refused, packets skipped, decoding mode) is in the trace, all else
     awake   everything is decoded, about `fps` pictures a second are looked at
     dozing  something is tracked that does not move: keyframes only, each is looked at
 
+A dome is analysed only while it is settled at a preset (`ingest/views.py`): what it sees on the way there is
+recorded, not looked at. What comes of a look is `pipeline/analysis.py`'s.
+
 A segment of footage begins where the decoder is empty, and a snapshot taken after the segment's first packet
 lets any later run continue from there bit for bit (`docs/design.md`, Time, identity, determinism).
 
@@ -18,31 +21,32 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import av
-import msgspec
-import numpy as np
 
 from detectors import crops
-from detectors.association import uncovered
-from detectors.detections import Crop, Detections, Tracked, Tracker
+from detectors.detections import Crop, Detections, Tracker
 from detectors.manifest import Input
 from events.engine import Engine
 from events.errors import IllegalTransition
 from events.events import Event
-from events.media import Anchor, CaptureMap, seconds, ticks
-from events.observations import Observation
+from events.media import Anchor, seconds, ticks
 from ingest.decode import LazyDecoder
 from ingest.gate import Gate, Luma, luma
 from ingest.packets import Packet, StreamInfo
+from ingest.views import PtzPosition, Views
 from ingest.watch import PictureWatch
-from pipeline.contract import ALLOWED, Look, LoopSettings, Mode, Note, Output, State, Tally
+from pipeline.analysis import Analysis, Faces
+from pipeline.contract import ALLOWED, Look, LoopSettings, Mode, Note, Output, State
 from pipeline.meter import Meter
 from storage import trace
+
+ARRIVED_S = 1.0
+"""So long after a dome has settled every picture is looked at: who stands there does not move."""
 
 
 class CameraLoop:
     """One camera's way from packets to events. `begin` or `restore` first, then `feed`, at the end `end`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of one camera
         self,
         settings: LoopSettings,
         engine: Engine,
@@ -50,66 +54,67 @@ class CameraLoop:
         meter: Meter,
         look_closer: Input | None = None,
         make_decoder: Callable[[StreamInfo], LazyDecoder] = LazyDecoder,
+        views: Views | None = None,
+        faces: Faces | None = None,
     ) -> None:
         """`look_closer`: the model's input, to look only at where something moves or is tracked; None: at
-        whole pictures."""
+        whole pictures. `views`: of a dome. `faces`: of a face camera."""
         self._settings = settings
-        self._engine = engine
-        self._tracker = tracker
+        self._analysis = Analysis(engine, tracker, meter, faces)
         self._meter = meter
         self._look_closer = look_closer
-        self._boxes: list[tuple[float, float, float, float]] = []
         self._make_decoder = make_decoder
+        self._views = views
+        self._watch = PictureWatch()
         self._step = ticks(1 / settings.fps)
-        self.tally = Tally()
-        self.out = Output()
+        self.tally = self._analysis.tally
         self.state = State.AWAKE
         self.snapshot_due = False
         self._mode: Mode = settings.mode
         self._forced = ""
-        self._newest_track = 0
         self._due = 0
         self._held_bytes = 0
 
     def remember(self, state: dict[str, Any]) -> None:
-        """Take over from an earlier snapshot what the rules know beyond one epoch."""
-        self._engine.restore(state["engine"])
+        """Take over from an earlier snapshot what is known beyond one epoch: the rules' memory, the scene."""
+        self._analysis.remember(state)
+        self._watch.restore(state["watch"])
 
     def abandon(self) -> list[Event]:
         """The epoch that runs gets no packet more: end it where it stands; its events that were not taken."""
-        events = self.take().events
-        self._tracker.reset()
-        return events + self._engine.abandon()
+        return self._analysis.abandon()
 
     @property
     def running(self) -> tuple[int, int] | None:
         """The epoch that the rules are in and its media time; None between epochs."""
-        return self._engine.running
+        return self._analysis.running
 
     # --- an epoch's beginning and end
 
     def begin(self, epoch: int, info: StreamInfo, anchor: Anchor) -> None:
         """A stream epoch begins. The camera starts awake, to see what is there."""
-        self._open(info, CaptureMap((anchor,)))
+        self._open(info)
         self.epoch = epoch
         self._gate = Gate()
-        self._watch = PictureWatch()
+        self._watch.begin()
+        if self._views is not None:
+            self._views.begin()
         self.state = State.AWAKE
         self._mode = self._settings.mode
         self._forced = ""
-        self._newest_track = 0
-        self._boxes = []
         self._wanted: Mode | None = None
         self._last_pts = -1
         self._due = 0
         self._moved_pts = 0
+        self._look_until = 0
+        self._turning = False
+        self._viewed_pts = 0
         self._skip_from: int | None = None
         self._last_keyframe: int | None = None
-        self.out.events += self._engine.begin(epoch, anchor.capture_us, (info.width, info.height))
+        self._analysis.begin(epoch, anchor, (info.width, info.height))
 
-    def _open(self, info: StreamInfo, capture: CaptureMap) -> None:
+    def _open(self, info: StreamInfo) -> None:
         self.info = info
-        self._capture = capture
         self._decoder = self._make_decoder(info)
         self._held: list[Packet] = []
         self._held_bytes = 0
@@ -119,8 +124,7 @@ class CameraLoop:
 
     def anchor(self, anchor: Anchor) -> None:
         """From now on capture time is mapped by this anchor."""
-        self._capture = self._capture.extend(anchor)
-        self.out.trace.append(trace.AnchorLine(anchor=anchor))
+        self._analysis.anchor(anchor)
 
     def end(self, pts: int) -> Generator[Look, Detections | None, None]:
         """The epoch is over (connection lost, timestamps jumped, shut down)."""
@@ -128,9 +132,7 @@ class CameraLoop:
             yield from self._frames(self._decoder.drain())
         if self._skip_from is not None:
             self._stop_skipping(pts)
-        pts = max(pts, self._last_pts)
-        self._tracker.reset()
-        self.out.events += self._engine.end(pts, self._capture.at(pts))
+        self._analysis.end(max(pts, self._last_pts))
         self._held = []
 
     # --- packets
@@ -158,6 +160,17 @@ class CameraLoop:
             self._held, self._held_bytes = [], 0
         self.tally.packets += 1
         self.tally.skipped += 1
+
+    def told(self, line: trace.Told) -> None:
+        """What comes from outside at the packet that is fed next: a judgement, or where a dome looks."""
+        self.out.trace.append(line)
+        match line:
+            case trace.Verdict():
+                self._analysis.judge(line)
+            case trace.Position(pan=pan, tilt=tilt, zoom=zoom, moving=moving) if self._views is not None:
+                self._views.told(PtzPosition(pan=pan, tilt=tilt, zoom=zoom, moving=moving))
+            case _:
+                pass
 
     def request_mode(self, mode: Mode) -> None:
         """Decode lazily or fully from the next keyframe on."""
@@ -189,12 +202,12 @@ class CameraLoop:
 
     def capture_us(self, pts: int) -> int:
         """Capture time at media time `pts`."""
-        return self._capture.at(pts)
+        return self._analysis.captures.at(pts)
 
     @property
     def anchors(self) -> tuple[Anchor, ...]:
         """The epoch's anchors so far."""
-        return self._capture.anchors
+        return self._analysis.captures.anchors
 
     def _at_keyframe(self, packet: Packet) -> None:
         if self._skip_from is not None:
@@ -213,9 +226,7 @@ class CameraLoop:
     def _stop_skipping(self, pts: int) -> None:
         start, self._skip_from = self._skip_from, None
         assert start is not None
-        self.out.trace.append(trace.Shed(from_pts=start, to_pts=pts, why="packets"))
-        self._tracker.reset()
-        self.out.events += self._engine.shed(start, pts)
+        self._analysis.shed(start, pts)
         if self.state is not State.AWAKE:
             self._go(State.AWAKE, pts, "shed")
         self._last_pts = max(self._last_pts, start)
@@ -252,11 +263,15 @@ class CameraLoop:
             self._last_pts = pts
             self.tally.decoded += 1
             self._damaged += frame.is_corrupt
+            due = pts >= self._due
+            if self._views is not None and (due or frame.key_frame):
+                self._turned(frame, pts)
             if frame.key_frame:
                 self._watched(frame, pts)
-            if pts >= self._due:
+            if due:
                 self._due = max(self._due + self._step, pts - self._step)
-                yield from self._see(frame, pts)
+                if self._views is None or self._views.settled:
+                    yield from self._see(frame, pts)
 
     def _see(self, frame: av.VideoFrame, pts: int) -> Generator[Look, Detections | None, None]:
         """A picture whose turn it is: compare it, and look at it if something moves or is tracked."""
@@ -265,9 +280,9 @@ class CameraLoop:
         moved = self._gate.keyframe(picture)
         if moved:
             self._moved_pts = pts
-        elif not self._tracker.active:
+        elif not self._analysis.tracking and pts >= self._look_until:
             self._meter.stop("motion")
-            self.out.events += self._engine.tick(pts, self._capture.at(pts))
+            self._analysis.tick(pts)
             self._meter.stop("rules")
             return
         closer = self._crops(picture)
@@ -278,7 +293,7 @@ class CameraLoop:
         if self._look_closer is None:
             return ()
         height, width = picture.shape
-        regions = [*self._gate.regions(picture), *self._boxes]
+        regions = [*self._gate.regions(picture), *self._analysis.boxes]
         return crops.choose(regions, (width, height), self._look_closer)
 
     def _look(
@@ -289,31 +304,12 @@ class CameraLoop:
             self.tally.refused += 1
             self.out.trace.append(trace.Shed(from_pts=pts, to_pts=pts, why="look"))
             return
-        self.tally.inferred += 1
-        self._meter.start()
-        tracked = self._tracker.update(pts, detections, (frame.width, frame.height))
-        self._boxes = [(t.box.x1, t.box.y1, t.box.x2, t.box.y2) for t in tracked.tracks]
-        self._meter.stop("track")
-        observation = Observation(
-            pts=pts,
-            capture_us=self._capture.at(pts),
-            width=frame.width,
-            height=frame.height,
-            tracks=tracked.tracks,
-            ended=tracked.ended,
-        )
-        self.out.events += self._engine.observe(observation)
-        for track in tracked.tracks:
-            if track.ordinal > self._newest_track:
-                self.tally.tracks += 1
-        self._newest_track = max([self._newest_track, *(t.ordinal for t in tracked.tracks)])
-        self._meter.stop("rules")
-        self.out.trace.append(trace.Frame.of(observation, closer, _faint(detections, tracked)))
+        self._analysis.observe(frame, pts, detections, closer)
 
     def _rest(self, packet: Packet) -> None:
         """At a keyframe: has it been quiet for long enough to decode less?"""
         quiet = seconds(self._last_pts - self._moved_pts)
-        if self._tracker.active:
+        if self._analysis.tracking:
             if quiet <= self._settings.doze_s:
                 return
             to = State.DOZING
@@ -347,21 +343,25 @@ class CameraLoop:
             self._force(packet.pts, "a keyframe alone gives no picture (open GOP or intra refresh)")
             moved = True
         else:
-            self._watched(frame, packet.pts)
             moved = self._gate.keyframe(luma(frame))
+            if self._views is not None and not moved:
+                # Seen, in the order of pictures: a wake-up that decodes it again passes it over.
+                self._last_pts = max(self._last_pts, packet.pts)
+                moved = self._turned(frame, packet.pts)
+            self._watched(frame, packet.pts)
         self._meter.stop("motion")
         if moved or self.mode == "full":
             self._held.append(packet)
             yield from self._wake(packet.pts, "keyframe" if moved else "mode")
             return
         self._held, self._held_bytes = [packet], packet.size
-        if self.state is State.DOZING and frame is not None:
+        if self.state is State.DOZING and frame is not None and (self._views is None or self._views.settled):
             self._last_pts = max(self._last_pts, packet.pts)  # seen: a wake-up decodes it again
             yield from self._look(frame, packet.pts, ())
-            if not self._tracker.active:
+            if not self._analysis.tracking:
                 self._go(State.ASLEEP, packet.pts, "gone")
         else:
-            self.out.events += self._engine.tick(packet.pts, self._capture.at(packet.pts))
+            self._analysis.tick(packet.pts)
             self.out.trace.append(trace.Reached(pts=packet.pts))
             self._meter.stop("rules")
         self._check_errors()
@@ -384,6 +384,27 @@ class CameraLoop:
             self._meter.stop("decode")
             yield from self._frames(frames)
 
+    # --- domes
+
+    def _turned(self, frame: av.VideoFrame, pts: int) -> bool:
+        """Whether the picture shows that the dome began to move or came to rest."""
+        assert self._views is not None
+        before, self._viewed_pts = self._viewed_pts, pts
+        view = self._views.see(pts, luma(frame))
+        if view is not None:
+            self._gate.reset()
+            self._watch.moved()
+            self._moved_pts = pts
+            self._turning = view.state == "moving"
+            if view.preset:
+                self._look_until = pts + ticks(ARRIVED_S)
+            self._analysis.turn(view)
+        if self._turning:
+            self._moved_pts = pts  # until it rests, all is decoded
+        if not self._views.settled:
+            self._analysis.pass_over(before, pts)
+        return view is not None
+
     # --- odds and ends
 
     def _go(self, to: State, pts: int, why: str) -> None:
@@ -393,8 +414,11 @@ class CameraLoop:
         self.out.trace.append(trace.Gate(pts=pts, state=to.value, why=why))
 
     def _watched(self, frame: av.VideoFrame, pts: int) -> None:
+        if self._turning:
+            return
         for change in self._watch.keyframe(pts, luma(frame)):
-            self.out.notes.append(Note(change.what, change.state, change.message))
+            since_us = self.capture_us(change.since)
+            self.out.notes.append(Note(change.what, change.state, change.message, since_us=since_us))
 
     def _check_errors(self) -> None:
         """Once a GOP: has the decoder met damaged data since the last keyframe?"""
@@ -409,10 +433,14 @@ class CameraLoop:
         else:
             self.out.notes.append(Note("corrupt", "cleared", "the stream decodes cleanly again"))
 
+    @property
+    def out(self) -> Output:
+        """What is to be said."""
+        return self._analysis.out
+
     def take(self) -> Output:
         """What was said since the last call."""
-        out, self.out = self.out, Output()
-        return out
+        return self._analysis.take()
 
     # --- snapshots
 
@@ -420,8 +448,8 @@ class CameraLoop:
         """The whole state as JSON values, right after a segment's first packet was fed."""
         self.snapshot_due = False
         return {
+            **self._analysis.snapshot(),
             "epoch": self.epoch,
-            "anchors": msgspec.to_builtins(self._capture.anchors),
             "state": self.state.value,
             "mode": self._mode,
             "forced": self._forced,
@@ -429,13 +457,13 @@ class CameraLoop:
             "last_pts": self._last_pts,
             "due": self._due,
             "moved_pts": self._moved_pts,
+            "look_until": self._look_until,
+            "turning": self._turning,
+            "viewed_pts": self._viewed_pts,
             "last_keyframe": self._last_keyframe,
-            "newest_track": self._newest_track,
-            "boxes": self._boxes,
             "gate": self._gate.snapshot(),
             "watch": self._watch.snapshot(),
-            "tracker": self._tracker.snapshot(),
-            "engine": self._engine.snapshot(),
+            "views": self._views.snapshot() if self._views is not None else None,
         }
 
     def restore(self, state: dict[str, Any], first: Packet, info: StreamInfo) -> None:
@@ -443,11 +471,10 @@ class CameraLoop:
 
         `info` is the stream as it is read now: stored footage has its parameter sets in another form.
         """
-        self._open(info, CaptureMap(msgspec.convert(state["anchors"], tuple[Anchor, ...])))
+        self._open(info)
         self.epoch = state["epoch"]
         self._gate = Gate()
         self._gate.restore(state["gate"])
-        self._watch = PictureWatch()
         self._watch.restore(state["watch"])
         self.state = State(state["state"])
         self._mode = state["mode"]
@@ -456,26 +483,15 @@ class CameraLoop:
         self._last_pts = state["last_pts"]
         self._due = state["due"]
         self._moved_pts = state["moved_pts"]
+        self._look_until = state["look_until"]
+        self._turning = state["turning"]
+        self._viewed_pts = state["viewed_pts"]
         self._last_keyframe = state["last_keyframe"]
-        self._newest_track = state["newest_track"]
-        self._boxes = [tuple(box) for box in state["boxes"]]
         self._skip_from = None
-        self._tracker.restore(state["tracker"])
-        self._engine.restore(state["engine"])
+        self._analysis.restore(state)
+        if self._views is not None and state["views"] is not None:
+            self._views.restore(state["views"])
         if self.state is State.AWAKE:
             self._decoder.decode(first)  # its picture was seen before the snapshot: last_pts passes it over
         else:
             self._held, self._held_bytes = [first], first.size
-
-
-FAINT = 0.3
-"""Confidence from which what is detected without being tracked is hidden: below, it is mostly nothing."""
-
-
-def _faint(detections: Detections, tracked: Tracked) -> list[trace.Faint]:
-    """What was detected and is no track: nobody counts it, but a person in it has to be hidden."""
-    rows = [n for n in uncovered(detections, tracked.tracks) if detections.scores[n] >= FAINT]
-    if not rows:
-        return []
-    edges = np.round(detections.boxes[rows].astype(np.float64), 1).tolist()
-    return [(detections.labels[n], x1, y1, x2, y2) for n, (x1, y1, x2, y2) in zip(rows, edges, strict=True)]

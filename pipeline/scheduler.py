@@ -1,8 +1,8 @@
-"""The analysis thread of a process: one detector, many lanes, fair by camera."""
+"""The analysis thread of a process: one thread, many lanes, fair by camera."""
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -34,15 +34,16 @@ class Scheduler:
 
     def __init__(
         self,
-        detector: Detector,
+        detectors: Mapping[str, Detector],
         lanes: Sequence[Lane],
         auto: frozenset[str],
         settings: SchedulerSettings,
         clock: Clock,
         meter: Meter,
     ) -> None:
-        """`auto`: ids of the cameras whose decoding mode follows the load."""
-        self._detector = detector
+        """`detectors`: by camera; some share one. `auto`: ids of the cameras whose decoding mode follows the
+        load."""
+        self._detectors = detectors
         self._lanes = list(lanes)
         self._auto = auto
         self._settings = settings
@@ -116,7 +117,7 @@ class Scheduler:
         if look is None:
             return
         self.meter.start()
-        detections = self._detector.detect(look.frame, look.crops)
+        detections = self._detectors[lane.camera].detect(look.frame, look.crops)
         self.meter.stop("convert")  # boxes out of the outputs; the detector marks what came before
         lane.answer(detections)
         self.meter.stop("journal")  # the loop marked its own stages; the rest was saying what it found

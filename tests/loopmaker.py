@@ -1,7 +1,7 @@
 """Whole runs of the frame loop in memory: drawn scenes, coded as cameras do, a scripted detector, a lane."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from events.events import Event
 from events.media import TICKS, Anchor
 from events.rules import Intrusion, Line, Rule
 from ingest.packets import Packet, StreamInfo
+from pipeline.analysis import Faces
 from pipeline.contract import LoopSettings, Mode, Note
 from pipeline.lane import Arrived, Begin, End, Lane
 from pipeline.loop import CameraLoop
@@ -146,10 +147,13 @@ def make_lane(
     settings: LoopSettings = QUICK,
     rules: Sequence[Rule] = RULES,
     clock: Clock | None = None,
+    views: Any = None,
+    faces: Faces | None = None,
 ) -> tuple[Lane, Kept]:
     """A lane with a loop of its own."""
     sink = Kept()
-    loop = CameraLoop(settings, Engine("town", "gate", rules, 5), ByteTracker(), Meter(lambda: 0))
+    engine = Engine("town", "gate", rules, 5)
+    loop = CameraLoop(settings, engine, ByteTracker(), Meter(lambda: 0), views=views, faces=faces)
     return Lane("gate", loop, sink, policy, clock or ManualClock(START_US)), sink
 
 
@@ -220,11 +224,16 @@ class Scripted:
     """A policy that sheds and switches where it is told to."""
 
     def __init__(
-        self, skips: Sequence[tuple[int, int]], refused: set[int], modes: dict[int, Mode] | None = None
+        self,
+        skips: Sequence[tuple[int, int]],
+        refused: set[int],
+        modes: dict[int, Mode] | None = None,
+        told: Mapping[int, Sequence[trace.Told]] | None = None,
     ) -> None:
         """Media times: spans that begin anywhere and end at the first keyframe from their end on; pictures;
-        keyframes."""
+        keyframes; packets."""
         self._skips, self._refused, self._modes = skips, refused, modes or {}
+        self._told = told or {}
         self._until: int | None = None
 
     def skip(self, packet: Packet, behind_s: float) -> bool:
@@ -239,3 +248,6 @@ class Scripted:
 
     def mode(self, pts: int) -> Mode | None:
         return self._modes.get(pts)
+
+    def told(self, pts: int) -> Sequence[trace.Told]:
+        return self._told.get(pts, ())

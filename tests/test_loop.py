@@ -1,8 +1,10 @@
 """The frame loop: states, wake-ups, fallbacks, and that a restored run goes on bit for bit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events import codec
-from events.events import Crossing
+from events.events import AlertRaised, Crossing, ViewChanged
 from events.media import TICKS, seconds, ticks
+from events.views import View
+from ingest.gate import Luma
 from ingest.packets import Packet, StreamInfo
+from ingest.views import PtzPosition
 from pipeline.contract import ALLOWED, LoopSettings, Mode, State
 from pipeline.lane import Arrived
 from pipeline.policy import AsSeen, Unlimited
@@ -20,6 +25,7 @@ from storage import trace
 from tests.clipmaker import packets_of
 from tests.loopmaker import (
     QUICK,
+    RULES,
     Kept,
     Scripted,
     Sees,
@@ -296,6 +302,111 @@ def test_a_replay_from_the_beginning_is_the_same(
     run_whole(lane, Sees(scene.where), scene.info, arrived)
     assert told(again) == told(live)
     assert again.last == live.last
+
+
+class Turns:
+    """Views that change at given pictures, whatever they show: the loop's part of a dome."""
+
+    def __init__(self, turns: dict[int, View]) -> None:
+        self._turns = turns
+        self.begin()
+
+    def begin(self) -> None:
+        self.settled, self.last = "", -1
+
+    def see(self, pts: int, picture: Luma) -> View | None:
+        assert pts > self.last, "pictures are shown in order, each once"
+        due = [view for at, view in self._turns.items() if self.last < at <= pts]
+        self.last = pts
+        if not due:
+            return None
+        self.settled = due[-1].preset
+        return msgspec.structs.replace(due[-1], pts=pts)
+
+    def told(self, position: PtzPosition) -> None:
+        self.settled = "" if position.moving else self.settled
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"settled": self.settled, "last": self.last}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.settled, self.last = state["settled"], state["last"]
+
+
+def tour(*turns: tuple[float, str]) -> Turns:
+    """At so many seconds: the preset, `moving` or `unknown`."""
+    views = {}
+    for at, to in turns:
+        known = to not in ("moving", "unknown")
+        state = "settled" if known else to
+        views[round(at * TICKS)] = msgspec.convert(
+            {"pts": 0, "state": state, "preset": to if known else ""}, View
+        )
+    return Turns(views)
+
+
+AT_GATE = tuple(msgspec.structs.replace(rule, preset="gate") for rule in RULES)
+
+
+@pytest.mark.parametrize("mode", ["lazy", "full"])
+def test_a_dome_is_looked_at_only_while_it_is_settled(scenes: dict[str, Scene], mode: Mode) -> None:
+    scene = next(iter(scenes.values()))
+    arrived = cut(scene.info, scene.packets, [])
+    settings = msgspec.structs.replace(QUICK, mode=mode)
+    turns = tour((0.5, "gate"), (8.0, "moving"), (11.0, "unknown"), (14.0, "gate"))
+    lane, kept = make_lane(Scripted([], set()), settings, AT_GATE, views=turns)
+    sees = Sees(scene.where)
+    run_whole(lane, sees, scene.info, arrived)
+    away = [pts for pts in sees.looks if pts < 0.5 * TICKS or 8.0 * TICKS <= pts < 14.0 * TICKS]
+    assert sees.looks
+    assert away == []
+    assert [e.data.state for e in kept.got if isinstance(e.data, ViewChanged)] == [
+        "settled",
+        "moving",
+        "unknown",
+        "settled",
+    ]
+    hidden = [line for line in kept.lines if isinstance(line, trace.Shed) and line.why == "view"]
+    assert sum(line.to_pts - line.from_pts for line in hidden if line.to_pts >= 8 * TICKS) >= 5 * TICKS
+    assert not [e for e in kept.got if isinstance(e.data, AlertRaised | Crossing) and 8 <= e.pts / TICKS < 14]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    course=courses(),
+    turns=st.lists(
+        st.tuples(st.integers(0, 240), st.sampled_from(["gate", "moving", "unknown"])),
+        max_size=6,
+        unique_by=lambda turn: turn[0],
+    ),
+    told_at=st.lists(st.integers(0, 200), max_size=4, unique=True),
+)
+def test_a_dome_resumed_and_replayed_is_the_same(
+    scenes: dict[str, Scene],
+    course: tuple[str, list[int], list[tuple[int, int]], set[int], dict[int, Mode]],
+    turns: list[tuple[int, str]],
+    told_at: list[int],
+) -> None:
+    name, borders, skips, refused, wanted = course
+    scene = scenes[name]
+    arrived = cut(scene.info, scene.packets, borders)
+    stops = [(at / 10, to) for at, to in sorted(turns)]
+    pts_of = [item.packet.pts for item in arrived]
+    outside: dict[int, Sequence[trace.Told]] = {
+        pts_of[n % len(pts_of)]: (
+            trace.Position(pts=pts_of[n % len(pts_of)], pan=0.1, tilt=0.0, zoom=0.0, moving=n % 2 == 0),
+            trace.Verdict(pts=pts_of[n % len(pts_of)], alert="none", verdict="true"),
+        )
+        for n in told_at
+    }
+    lane, live = make_lane(Scripted(skips, refused, wanted, outside), rules=AT_GATE, views=tour(*stops))
+    run_whole(lane, Sees(scene.where), scene.info, arrived)
+    events, lines = told(live)
+    for blob, pts, n_events, n_lines in live.snapshots.values():
+        lane, again = make_lane(AsSeen(live.lines), rules=AT_GATE, views=tour(*stops))
+        run_from(lane, Sees(scene.where), scene.info, arrived, (blob, pts))
+        assert told(again) == (events[n_events:], lines[n_lines:])
+        assert again.last == live.last
 
 
 @pytest.mark.parametrize("options", [{"g": "40"}, {"intra-refresh": "1"}])

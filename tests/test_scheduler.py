@@ -51,7 +51,8 @@ def lane(name: str, limits: Limits | None = None, how: LoopSettings = FULL) -> t
 def running(
     detector: Sees, lanes: list[Lane], auto: frozenset[str] = frozenset(), **how: float
 ) -> Iterator[Scheduler]:
-    made = Scheduler(detector, lanes, auto, SchedulerSettings(**how), SystemClock(), Meter(lambda: 0))  # type: ignore[arg-type]
+    shared = dict.fromkeys((lane.camera for lane in lanes), detector)
+    made = Scheduler(shared, lanes, auto, SchedulerSettings(**how), SystemClock(), Meter(lambda: 0))  # type: ignore[arg-type]
     made.start()
     try:
         yield made
@@ -128,7 +129,7 @@ def test_too_many_waiting_bytes_shed_at_the_camera_that_holds_most(
     for item in cut(info, packets, [6])[:31]:
         heavy.put(item)
     made = Scheduler(
-        Slow(0.0),
+        dict.fromkeys(("heavy", "light"), Slow(0.0)),
         [heavy, light],
         frozenset(),
         SchedulerSettings(queued_limit=1000),
@@ -185,7 +186,7 @@ def test_a_failure_at_one_camera_is_not_the_others(clip: tuple[StreamInfo, list[
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    bad.loop._engine.observe = broken  # type: ignore[method-assign,assignment]
+    bad.loop._analysis._engine.observe = broken  # type: ignore[method-assign,assignment]
     with running(Sees(WHERE), [bad, good]) as made:
         play([bad, good], clip, 20, made)
         assert made.drain(10)
@@ -216,3 +217,19 @@ def test_an_idle_thread_costs_next_to_nothing() -> None:
     with running(Sees(WHERE), [one], review_s=0.2) as made:
         time.sleep(1.5)
         assert made.load < 0.2
+
+
+def test_each_camera_has_its_own_detector(clip: tuple[StreamInfo, list[Packet]]) -> None:
+    """A face camera beside one that looks for people: the pictures go where they belong."""
+    info, packets = clip
+    (people, _), (faces, _) = lane("people"), lane("faces")
+    one, other = Sees(WHERE), Sees(WHERE)
+    detectors = {"people": one, "faces": other}
+    made = Scheduler(detectors, [people, faces], frozenset(), SchedulerSettings(), SystemClock(), Meter(int))
+    people.put(Begin(7, info, ANCHOR))
+    for item in cut(info, packets[:60], []):
+        people.put(item)
+    made.start()
+    assert made.drain(20)
+    assert one.looks
+    assert other.looks == []

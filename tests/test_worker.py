@@ -65,7 +65,12 @@ class Rig:
         )
         self.reader = Reader("gate", "main", "town", source, self._writer, self.journal, self.clock)
         scheduler = Scheduler(
-            self.detector, [self.lane], frozenset(), SchedulerSettings(), self.clock, Meter(lambda: 0)
+            {"gate": self.detector},
+            [self.lane],
+            frozenset(),
+            SchedulerSettings(),
+            self.clock,
+            Meter(lambda: 0),
         )
         self.reader.analyse(self.lane, scheduler.notify)
         self.worker = Worker("worker-0", [self.reader], [self.lane], scheduler, self.journal, self.clock)
