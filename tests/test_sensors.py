@@ -511,14 +511,31 @@ def test_any_order_of_arrival_ends_the_same(before: Any, after: Any, data: st.Da
         feed(shuffled, [reading], end)
         shuffled.tick(START + end * S + data.draw(st.sampled_from([0, 0, 3 * S])))
     later = [("level", 9.0, end + 5), ("level", 9.0, end + 9), ("open", 0.0, end + 9)]
-    for more in (0, 4):
-        assert ordered.tick(START + (end + more) * S) is not None
-        shuffled.tick(START + (end + more) * S)
-        assert standing(shuffled) == standing(ordered)
+    for engine in (ordered, shuffled):
+        engine.tick(START + (end + 4) * S)
+    assert standing(shuffled) == standing(ordered)
     feed(ordered, later)
     feed(shuffled, later)
     for engine in (ordered, shuffled):
         engine.tick(START + (end + 20) * S)
+    assert standing(shuffled) == standing(ordered)
+    assert shuffled.snapshot()["streams"] == ordered.snapshot()["streams"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(READINGS, st.lists(st.integers(0, 29), min_size=25, max_size=25))
+def test_what_is_late_by_less_than_the_window_ends_the_same(drawn: Any, late: list[int]) -> None:
+    """Much longer than the window: readings are settled on the way."""
+    readings = timed([(gap * 2, quantity, value) for gap, quantity, value in drawn], 0)
+    arrived = [
+        reading for _, reading in sorted((r[2] + by, r) for r, by in zip(readings, late, strict=False))
+    ]
+    ordered, shuffled = engine_of(late_s=30), engine_of(late_s=30)
+    end = readings[-1][2]
+    feed(ordered, readings, end)
+    feed(shuffled, arrived, end)
+    for engine in (ordered, shuffled):
+        engine.tick(START + (end + 4) * S)
     assert standing(shuffled) == standing(ordered)
     assert shuffled.snapshot()["streams"] == ordered.snapshot()["streams"]
 
