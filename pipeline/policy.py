@@ -94,6 +94,11 @@ class Live:
         """From any thread: the loop is told with the next packet, whose time the line gets."""
         self._told.append(line)
 
+    @property
+    def untold(self) -> bool:
+        """Something waits for a packet to be told with."""
+        return bool(self._told)
+
     def told(self, pts: int) -> Sequence[trace.Told]:
         if not self._told:
             return ()

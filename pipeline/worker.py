@@ -3,13 +3,14 @@
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from events.clock import Clock, process_cpu_ns
-from events.errors import LinliError
+from events.errors import LinliError, StorageError
 from pipeline.camera import Reader
 from pipeline.contract import Note
 from pipeline.lane import Lane
@@ -77,10 +78,23 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     stage_ms: dict[str, float]
 
 
+class Beside(Protocol):
+    """A thread beside the readers: what asks a dome where it looks."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """Ask it to end."""
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for its end; False if that took longer."""
+
+
 class Worker:
     """Started once, drained once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what runs (6), and what it runs with
         self,
         name: str,
         readers: Sequence[Reader],
@@ -88,8 +102,13 @@ class Worker:
         scheduler: Scheduler,
         journal: Journal,
         clock: Clock,
+        polls: Sequence[Callable[[], None]] = (),
+        beside: Sequence[Beside] = (),
     ) -> None:
+        """`polls`: called every other second. `beside`: threads that run as long as the readers do."""
         self._name = name
+        self._polls = polls
+        self._beside = beside
         self._readers = list(readers)
         self._lanes = list(lanes)
         self._scheduler = scheduler
@@ -107,12 +126,13 @@ class Worker:
             LinliError: the analysis failed; the supervisor starts the process again, and it resumes.
         """
         self._scheduler.start()
-        for reader in self._readers:
+        for reader in (*self._readers, *self._beside):
             reader.start()
         try:
             while not stop.wait(2.0):
                 self.write(status)
                 self._report_shedding()
+                self._poll()
                 if not self._scheduler.alive:
                     raise LinliError(f"the analysis ended: {self._scheduler.failure}")
         finally:
@@ -121,14 +141,23 @@ class Worker:
 
     def drain(self) -> None:
         """Stop the readers, let the lanes run empty, commit."""
-        for reader in self._readers:
+        for reader in (*self._readers, *self._beside):
             reader.stop()
+        for one in self._beside:
+            one.join(5.0)
         for reader in self._readers:
             if not reader.join(15.0):
                 log.error("%s/%s does not stop reading", reader.camera, reader.stream)
         if not self._scheduler.drain(30.0):
             log.error("the analysis is not done within 30 s; the rest is resumed at the next start")
         self._journal.flush()
+
+    def _poll(self) -> None:
+        for poll in self._polls:
+            try:
+                poll()
+            except StorageError as e:  # the next round tries again
+                log.error("%s", e)
 
     def _report_shedding(self) -> None:
         for lane in self._lanes:

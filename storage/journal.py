@@ -224,7 +224,7 @@ class Journal(Catalog):
         return records, records[-1].offset if len(records) == limit and limit else max(last, after)
 
     def of_epoch(self, source: str, epoch: int) -> list[Event]:
-        """The counts and alerts of one stream epoch, in order."""
+        """What the analysis said of one stream epoch (counts, alerts, views, faces), in order."""
         return [codec.decode(body) for (body,) in self._reader.rows(_Q["epoch_events"], (source, epoch))]
 
     def raised(self, source: str) -> dict[str, str]:

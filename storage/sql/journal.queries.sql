@@ -13,7 +13,7 @@ SELECT offset, body FROM events
 WHERE offset > ? AND offset <= ? AND family IN (SELECT value FROM json_each(?)) ORDER BY offset LIMIT ?
 
 -- name: epoch_events
-SELECT body FROM events WHERE source = ? AND family IN ('alert', 'count') AND epoch = ? ORDER BY offset
+SELECT body FROM events WHERE source = ? AND family IN ('alert', 'count', 'face', 'view') AND epoch = ? ORDER BY offset
 
 -- name: source_health
 SELECT body FROM events WHERE source = ? AND family = 'health' ORDER BY offset
