@@ -13,8 +13,10 @@ import msgspec
 
 from console.access import PrivacySettings
 from events.errors import ConfigError
+from events.geometry import Point, is_simple, signed_area
 from events.ground import Ground, Latitude, Longitude, PointPair
-from events.rules import Rule
+from events.rules import WHOLE, Rule
+from storage.captures import FacesSettings
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
@@ -119,6 +121,23 @@ class Preset(Section, frozen=True, kw_only=True):
     """At least four points of the view and where they are: foot points get places, speeds metres."""
 
 
+class FaceCamera(Section, frozen=True, kw_only=True):
+    """[camera.face]: where a camera of kind `face` captures."""
+
+    area: tuple[Point, ...] = WHOLE
+    """Corners of the capture area, fractions of the picture. Faces outside it are not captured."""
+    least_px: Annotated[float, msgspec.Meta(ge=8)] = 24.0
+    """Faces less wide than this, in pixels of the analysed picture, are not captured."""
+
+    def __post_init__(self) -> None:
+        inside = all(0 <= x <= 1 and 0 <= y <= 1 for x, y in self.area)
+        if len(self.area) < 3 or not inside or not is_simple(self.area) or not signed_area(self.area):
+            raise ValueError(
+                "the capture area needs at least 3 corners, fractions of the picture from 0 to 1, in order so "
+                "that its outline neither crosses nor touches itself"
+            )
+
+
 class Camera(Section, frozen=True, kw_only=True):
     """[[camera]]"""
 
@@ -150,6 +169,9 @@ class Camera(Section, frozen=True, kw_only=True):
     onvif: str = ""
     """http://host[:port]/onvif/device_service of a dome that tells where it looks: a second witness beside
     the picture. It is asked with the same credentials."""
+
+    face: FaceCamera = FaceCamera()
+    """Where a camera of kind `face` captures; by default in the whole picture."""
 
     @property
     def analysed(self) -> str:
@@ -195,6 +217,8 @@ class Camera(Section, frozen=True, kw_only=True):
             raise ValueError(f"camera {self.id}: preset ids must differ, twice: {', '.join(sorted(twice))}")
         if self.kind != "dome" and (self.preset or self.onvif):
             raise ValueError(f'camera {self.id}: presets and onvif are of a dome; write kind = "dome"')
+        if self.kind != "face" and self.face != FaceCamera():
+            raise ValueError(f'camera {self.id}: a capture area is of a face camera; write kind = "face"')
         if self.kind == "dome" and self.ground:
             raise ValueError(
                 f"camera {self.id}: a dome has ground points for each of its presets, not one set"
@@ -224,6 +248,7 @@ class SiteFile(Section, frozen=True, kw_only=True):
     workers: Workers = Workers()
     console: Console = Console()
     privacy: PrivacySettings = PrivacySettings()
+    faces: FacesSettings = FacesSettings()
 
     def __post_init__(self) -> None:
         if not self.camera:

@@ -18,8 +18,10 @@ Nobody may see anything until a grant in the site file says so:
 Rights: `alerts` is the page, alerts, counts, health, pixelated pictures and clips. `live` is the live view:
 its video shows people as the camera sees them, its stills are pixelated. `plain` is a picture or clip that is
 not pixelated, one object at a time and for a stated purpose, and live stills that are not. `judge` is to say
-whether an alert was true, false or not wanted: what is learned, and when it warns, follows that. A bearer's
-token is never kept, only its SHA-256, and compared in constant time.
+whether an alert was true, false or not wanted: what is learned, and when it warns, follows that. `faces` is
+the list of captured faces and their pixelated crops; with `plain` as well, to open a sealed original (that
+takes a passphrase, too) and to delete a capture. A bearer's token is never kept, only its SHA-256, and
+compared in constant time.
 """
 
 import hashlib
@@ -37,7 +39,7 @@ from starlette.requests import HTTPConnection
 from events.clock import Clock
 from events.errors import ConfigError
 
-Right = Literal["alerts", "judge", "live", "plain"]
+Right = Literal["alerts", "faces", "judge", "live", "plain"]
 MIN_TOKEN = 16
 COOKIE = "linli_session"
 SESSION_S = 12 * 3600.0
@@ -52,7 +54,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Person or desk; it goes into the access log."""
     rights: tuple[Right, ...]
     """alerts: page, counts, pixelated pictures. live: people as the camera sees them.
-    plain: unpixelated, for a purpose. judge: say what an alert was."""
+    plain: unpixelated, for a purpose. judge: say what an alert was.
+    faces: pixelated crops of captured faces; with plain, open and delete them."""
     loopback: bool = False
     """Whoever sits at this machine, without a token."""
     token_file: str = ""

@@ -41,6 +41,14 @@ class AccessLog:
         """Something is shown that is not pixelated. Never merged."""
         self._note(Access(who=who, what=what, object=object, plain=True, purpose=purpose, allowed=True))
 
+    def failure(self, who: str, what: str, object: str, purpose: str) -> None:
+        """Somebody had the right to something plain and not the secret. Never merged: it may be a guess."""
+        self._note(Access(who=who, what=what, object=object, plain=True, purpose=purpose, allowed=False))
+
+    def deed(self, who: str, what: str, object: str, purpose: str) -> None:
+        """Somebody did something to what is kept of people. Never merged."""
+        self._note(Access(who=who, what=what, object=object, plain=False, purpose=purpose, allowed=True))
+
     def refusal(self, who: str, what: str, object: str, plain: bool, purpose: str = "") -> None:
         """Somebody was refused. Strangers' refusals are merged whatever they asked for."""
         key = (who, what, "" if who.startswith("unknown") else object, False)

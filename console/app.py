@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from console import api, evidence, judgements, metrics, sensors
+from console import faces as captured
 from console.access import AccessPolicy, Sessions
 from console.accesslog import AccessLog
 from console.context import Console
@@ -25,10 +26,14 @@ from console.plain import PlainLooks
 from console.problems import Problem, on_http_error, on_linli_error, on_problem
 from console.push import events
 from console.site import SiteView
+from console.unsealing import Opener
 from events.clock import Clock
 from events.errors import LinliError
+from storage.captures import FacesSettings
 from storage.journal import Journal
 from storage.store import Store
+
+NO_FACES = FacesSettings()
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = {
@@ -50,6 +55,8 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
     clock: Clock,
     hosts: Sequence[str] = (),
     log_name: str = "",
+    faces: FacesSettings = NO_FACES,
+    identity: Path | None = None,
 ) -> Starlette:
     """The application.
 
@@ -60,6 +67,8 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
         access: who may see what (`console.access.read_policy`).
         hosts: names it answers to besides addresses and localhost.
         log_name: by which the projector knows the journal in the store (`store.offset`); its id by default.
+        faces: what is kept of captured faces.
+        identity: protected file that opens their originals; None: nothing can be opened here.
     """
     console = Console(
         site=site,
@@ -73,6 +82,8 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
         log=AccessLog(journal, clock, f"/{site.id}/box/console"),
         looks=PlainLooks(clock),
         latest=Latest(store, clock),
+        faces=faces,
+        opener=Opener(identity, clock),
         log_name=log_name or journal.id,
     )
     app = Starlette(
@@ -111,6 +122,10 @@ def _routes() -> list[BaseRoute]:
         Route("/api/alerts/{id}/plain", evidence.ask_plain, methods=["POST"]),
         Route("/api/alerts/{id}/judgement", judgements.judge, methods=["POST"]),
         Route("/api/health/{event}/{when}", evidence.health_picture, methods=["GET"]),
+        Route("/api/faces", captured.faces, methods=["GET"]),
+        Route("/api/faces/{capture}.jpg", captured.picture, methods=["GET"]),
+        Route("/api/faces/{capture}/open", captured.open_original, methods=["POST"]),
+        Route("/api/faces/{capture}", captured.delete, methods=["DELETE"]),
         Route("/api/sensors", sensors.sensors, methods=["GET"]),
         Route("/api/sensors/{id}/readings", sensors.readings, methods=["GET"]),
         Route("/api/plain/{look}", evidence.plain, methods=["GET"]),

@@ -11,13 +11,15 @@ from console.latest import Latest
 from console.plain import PlainLooks
 from console.problems import Problem
 from console.site import CameraView, SiteView
+from console.unsealing import Opener
 from events.clock import Clock
+from storage.captures import FacesSettings
 from storage.journal import Journal
 from storage.store import Store
 
 MAX_STREAMS = 64
 """Live views, and as many event streams, at once."""
-_PIXELATED = ("alerts", "judge")
+_PIXELATED = ("alerts", "faces", "judge")
 """Rights that show nothing plain."""
 
 
@@ -36,6 +38,8 @@ class Console:
     log: AccessLog
     looks: PlainLooks
     latest: Latest
+    faces: FacesSettings
+    opener: Opener
     log_name: str
     """By which the projector knows the journal in the store."""
     live: int = 0

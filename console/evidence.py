@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, Response
 from console.access import Viewer
 from console.api import alert_of, json
 from console.context import Console, console_of
-from console.plain import LOOK_S, PlainLook, PlainRequest
+from console.plain import LOOK_S, PlainLook, PlainRequest, stated
 from console.problems import Problem, body_of, flag
 from storage.clips import cut_clip
 from storage.fragments import locate, whole_length
@@ -27,8 +27,6 @@ PRE_S = 5
 POST_S = 5
 MAX_CLIP_S = 60
 """A plain clip shows the alert's beginning and at most so much of what follows."""
-PURPOSE = (4, 200)
-"""Characters of a stated purpose: at least, at most."""
 _SECOND = 1_000_000
 
 _cutting = Lock()
@@ -93,12 +91,7 @@ async def ask_plain(request: Request) -> Response:
     except msgspec.MsgspecError as error:
         mend = 'the body must be {"what": "picture" or "clip", "purpose": "..."}'
         raise Problem(400, f"{mend}: {error}", "body") from error
-    purpose = " ".join(wanted.purpose.split())
-    least, most = PURPOSE
-    if not (least <= len(purpose) <= most and purpose.isprintable()):
-        raise Problem(
-            400, f"purpose must say in {least} to {most} characters what the look is for", "purpose"
-        )
+    purpose = stated(wanted.purpose)
     what = "snapshot" if wanted.what == "picture" else "clip"
     console.log.plain(viewer.who, what, alert.alert, purpose)
     look = console.looks.grant(viewer.who, alert.alert, wanted.what)

@@ -5,13 +5,32 @@ from typing import Literal
 
 import msgspec
 
+from console.problems import Problem
 from events.clock import Clock
 
 LOOK_S = 60.0
 """A permission's life: long enough to load the object, too short to be passed on."""
 _MAX_LOOKS = 200
 
+PURPOSE = (4, 200)
+"""Characters of a stated purpose: at least, at most."""
+
 What = Literal["picture", "clip"]
+
+
+def stated(purpose: str) -> str:
+    """The purpose as it goes into the journal.
+
+    Raises:
+        Problem: 400, it says nothing.
+    """
+    purpose = " ".join(purpose.split())
+    least, most = PURPOSE
+    if not (least <= len(purpose) <= most and purpose.isprintable()):
+        raise Problem(
+            400, f"purpose must say in {least} to {most} characters what the look is for", "purpose"
+        )
+    return purpose
 
 
 class PlainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,8 +13,10 @@ _TITLES = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    409: "Not possible here",
     413: "Too large",
     415: "Wrong kind of body",
+    429: "Too many attempts",
     503: "Not ready",
 }
 

@@ -70,6 +70,11 @@ class FacesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return int(self.sealed_days * 86_400e6)
 
 
+def keys_of(camera: str, capture: str) -> tuple[str, str]:
+    """Object keys of a capture's pixelated crop and of its sealed original."""
+    return f"{PREFIX}{camera}/{capture}.jpg", f"{PREFIX}{camera}/{capture}.age"
+
+
 def delete_face(objects: FolderObjects, journal: Journal, row: FaceRow, now_us: int) -> None:
     """Delete what is kept of a capture, because somebody asked for it; durable when this returns.
 

@@ -100,10 +100,29 @@ def snapshot(
     """
     pixels = frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
     if not plain:
-        padded = None if boxes is None else [pad(box, 0.1) for box in boxes]
-        for box, block in _regions(padded, frame.width, frame.height):
-            mosaic(pixels, box, block)
+        hide_pixels(pixels, None if boxes is None else [pad(box, 0.1) for box in boxes])
+    return jpeg(pixels, quality)
+
+
+def hide_pixels(pixels: NDArray[np.uint8], boxes: Iterable[Box] | None) -> None:
+    """Hide the boxes in place; None hides the whole picture.
+
+    Args:
+        pixels: [H, W] or [H, W, channels], writable.
+        boxes: in pixels.
+    """
+    for box, block in _regions(boxes, pixels.shape[1], pixels.shape[0]):
+        mosaic(pixels, box, block)
+
+
+def jpeg(pixels: NDArray[np.uint8], quality: int = 85) -> bytes:
+    """A picture, [H, W, 3] BGR, as JPEG.
+
+    Raises:
+        StorageError: it cannot be encoded.
+    """
     done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise StorageError(f"a picture of {frame.width}x{frame.height} cannot be encoded as JPEG")
+        height, width = pixels.shape[:2]
+        raise StorageError(f"a picture of {width}x{height} cannot be encoded as JPEG")
     return data.tobytes()

@@ -75,6 +75,27 @@ def picture_at(
     Raises:
         StorageError: no footage of that moment.
     """
+    frame, taken_us = still_at(root, rows, capture_us, capture)
+    if hidden is None:
+        return snapshot(frame, [], plain=True)
+    boxes = hidden.at(taken_us, skew_us)  # where they were when it was taken
+    if boxes is not None:
+        w, h = frame.width, frame.height
+        boxes = [Box(b.x1 * w, b.y1 * h, b.x2 * w, b.y2 * h) for b in boxes]
+    return snapshot(frame, boxes)
+
+
+def still_at(
+    root: Path, rows: Sequence[SegmentRow], capture_us: int, capture: CaptureMap | None = None
+) -> tuple[av.VideoFrame, int]:
+    """What the stream of `rows` showed at `capture_us`, and when that was captured.
+
+    Args:
+        capture: of the epoch of that moment's segment.
+
+    Raises:
+        StorageError: no footage of that moment.
+    """
     near = [
         r
         for r in rows
@@ -85,11 +106,4 @@ def picture_at(
         raise StorageError(
             f"there is no footage of {rfc3339(capture_us)}: not recorded, or deleted by retention"
         )
-    frame, taken_us = _frame_at(root, row, capture_us, capture)
-    if hidden is None:
-        return snapshot(frame, [], plain=True)
-    boxes = hidden.at(taken_us, skew_us)  # where they were when it was taken
-    if boxes is not None:
-        w, h = frame.width, frame.height
-        boxes = [Box(b.x1 * w, b.y1 * h, b.x2 * w, b.y2 * h) for b in boxes]
-    return snapshot(frame, boxes)
+    return _frame_at(root, row, capture_us, capture)
