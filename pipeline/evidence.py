@@ -13,7 +13,6 @@ from pipeline.moments import Moments
 from storage.clips import cut_pixelated
 from storage.journal import Journal
 from storage.objects import FolderObjects
-from storage.stills import picture_at
 from storage.store import Store
 
 GROUP = "evidence"
@@ -30,12 +29,13 @@ class EvidenceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sweep_evidence(objects: FolderObjects, store: Store, before_us: int) -> int:
-    """Delete pictures and clips of closed alerts raised before `before_us`; answers how many.
+    """Delete pictures and clips of closed alerts raised before `before_us`, and stills of faults; answers how
+    many.
 
     What belongs to no alert that the store knows goes by its file's age.
     """
     gone = 0
-    for key in [*objects.keys("pictures/"), *objects.keys("clips/")]:
+    for key in [key for prefix in ("pictures/", "clips/", "health/") for key in objects.keys(prefix)]:
         path = objects.path(key)
         row = store.alert(path.stem)
         try:
@@ -76,14 +76,7 @@ class Evidence(Afterwork):
         moments, at = self._moments, job.event.time_us
         if patient and not moments.reached(job.camera, at, waits):
             return False
-        hidden = moments.hidden(job.camera, at)
-        # Between two segments the first one's last picture counts.
-        shown = moments.best(job.camera, at - 1_000_000, at)
-        captures = moments.captures(shown)
-        capture = captures.get(shown[-1].epoch) if shown else None
-        other = bool(shown) and shown[-1].stream != moments.streams(job.camera)
-        skew_us = hidden.skew_us(at, captures.values()) if other else 0
-        data = picture_at(self._footage, shown, at, hidden, capture, skew_us)
+        data = moments.picture(job.camera, at)
         self._objects.put(f"pictures/{job.event.subject}.jpg", data)
         return True
 

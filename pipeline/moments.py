@@ -7,6 +7,7 @@ from events.clock import Clock
 from events.media import CaptureMap
 from storage.journal import Journal
 from storage.rows import SegmentRow
+from storage.stills import picture_at
 from storage.trace import read_trace
 from storage.whereabouts import Whereabouts
 
@@ -84,6 +85,22 @@ class Moments:
         if self.streams(camera) not in running and (waits or not running):
             return True
         return self._whereabouts(self.analysed(camera, at_us, later + 5_000_000)).passed(later)
+
+    def picture(self, camera: str, at_us: int) -> bytes:
+        """JPEG of what the camera showed then, from the best stream; people are pixelated.
+
+        Raises:
+            StorageError: no footage of that moment.
+        """
+        hidden = self.hidden(camera, at_us)
+        shown = self.best(
+            camera, at_us - 1_000_000, at_us
+        )  # between two segments the first one's last counts
+        captures = self.captures(shown)
+        capture = captures.get(shown[-1].epoch) if shown else None
+        other = bool(shown) and shown[-1].stream != self.streams(camera)
+        skew_us = hidden.skew_us(at_us, captures.values()) if other else 0
+        return picture_at(self._footage, shown, at_us, hidden, capture, skew_us)
 
     def _whereabouts(self, rows: Sequence[SegmentRow]) -> Whereabouts:
         traces = [read_trace(self._footage / row.trace_path) for row in rows if row.trace_path]
