@@ -18,7 +18,8 @@ from events.bus import Record
 
 FAMILIES = ("alert", "count", "health", "view", "face", "judgement")
 """What is pushed as it was journaled. Who looked at what (access) is the auditor's, not every viewer's; of
-sensors the latest values go out in lists (`sensor`), at most one of each in a second.
+sensors the latest values go out in lists (`sensor`), at most one of each in a second. Captures of faces only
+to who has the right `faces`.
 """
 POLL_S = 0.25
 BEAT_S = 15.0
@@ -48,6 +49,7 @@ class EventStream(Response):
         self._request = request
         self._after = after
         self._news = News(console.latest, console.site.id)
+        self._families = [name for name in FAMILIES if name != "face" or console.still_may(request, "faces")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
@@ -67,7 +69,7 @@ class EventStream(Response):
         scope.cancel()
 
     def _poll(self) -> bytes:
-        records, self._after = self._console.journal.page(self._after, BATCH, FAMILIES)
+        records, self._after = self._console.journal.page(self._after, BATCH, self._families)
         chunk = b"".join(map(render, records))
         if news := self._news.poll():
             chunk += b"id: %d\nevent: sensor\ndata: %s\n\n" % (self._after, news)

@@ -342,7 +342,7 @@ def test_a_plain_look_states_its_purpose_and_is_noted(visit: Page, stage: Stage)
     now = stage.clock.wall_us()
     stage.happens(raised(stage, "plain1", since_us=now - 3_000_000), time_us=now - 2_000_000)
     visit.locator("[data-alert=plain1]").click()
-    visit.fill("#detail input", "report 7")
+    visit.fill("#detail [name=purpose]", "report 7")
     stage.settled()
     visit.click("#detail button[value=picture]")
     expect(visit.locator("#detail .stage img")).to_be_visible()
@@ -352,7 +352,7 @@ def test_a_plain_look_states_its_purpose_and_is_noted(visit: Page, stage: Stage)
     ]
     visit.click("#detail button[value=clip]")
     reaches(visit.locator("#detail .stage video"), 0.3)
-    expect(visit.locator("#detail [role=status]")).to_contain_text("This look was logged")
+    expect(visit.locator("#detail .plain [role=status]")).to_contain_text("This look was logged")
     stage.settled()
     looks = [
         (row.what, row.purpose) for row in stage.store.access(20) if row.plain and row.object == "plain1"

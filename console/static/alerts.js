@@ -1,13 +1,23 @@
 // The list of alerts and the dialog in which one is looked at.
 import { el, getJson, postJson, request } from "/static/http.js";
 import { duration, t, time, word } from "/static/i18n.js";
+import { judgeBar } from "/static/judging.js";
+import { why } from "/static/why.js";
 
 const PAGE = 40;
-export const KINDS = ["intrusion", "loitering", "crowd", "wrong_way", "stationary", "crossing"];
+export const KINDS = ["intrusion", "loitering", "crowd", "wrong_way", "stationary", "crossing", "anomaly",
+  "threshold", "rate", "deviation", "silence", "joint"];
+const OURS = { why: true, attribute: true, usual: true, group: true, label: true }; // figures that the sentence has said
+
+// Camera and sensor of an event: { camera: "gate", sensor: "" }.
+export function origin(event) {
+  const [kind, id] = event.source.split("/").slice(-2);
+  return { camera: kind === "camera" ? id : "", sensor: kind === "sensor" ? id : "" };
+}
 
 export class Alerts {
   constructor(page) {
-    this.page = page; // { name(camera), may(right), openChanged(list) }
+    this.page = page; // { where(alert), preset(camera, id), may(right) }
     this.known = new Map();
     this.filter = { open: "", camera: "", kind: "" };
     this.list = document.getElementById("alert-list");
@@ -66,9 +76,9 @@ export class Alerts {
   push(event) {
     const { data } = event;
     if (event.type === "linli.alert.raised.v1") {
-      const alert = { id: data.alert, camera: event.partitionkey, rule: data.rule, kind: data.kind, severity: data.severity,
+      const alert = { id: data.alert, ...origin(event), rule: data.rule, kind: data.kind, severity: data.severity,
         label: data.label, since_us: data.since_us, raised_us: Date.parse(event.time) * 1000, until_us: null, reason: "",
-        open: true, detail: data.detail ?? {} };
+        open: true, detail: data.detail ?? {}, place: data.place ?? null, preset: data.preset ?? "", causes: data.causes ?? [], verdict: null };
       if (this.matches(alert)) this.known.set(alert.id, alert);
       this.fresh = alert.id;
     } else {
@@ -77,12 +87,23 @@ export class Alerts {
         this.fetched(event);
         return;
       }
-      if (event.type === "linli.alert.updated.v1") Object.assign(alert.detail, data.detail ?? {});
+      if (event.type === "linli.alert.updated.v1") {
+        Object.assign(alert.detail, data.detail ?? {});
+        alert.place = data.place ?? alert.place;
+      }
       else Object.assign(alert, { open: false, until_us: data.until_us, reason: data.reason });
       if (!this.matches(alert)) this.known.delete(alert.id);
     }
     this.show();
     this.fresh = null;
+  }
+
+  // A judgement, pushed or of our own.
+  judged(id, judgement) {
+    const alert = this.known.get(id);
+    if (!alert || alert.verdict === judgement.verdict && alert.judged_by === judgement.judged_by) return;
+    Object.assign(alert, judgement);
+    this.show();
   }
 
   // An alert that is not in the list, but may belong there now (the filter shows those that were cleared).
@@ -108,7 +129,8 @@ export class Alerts {
   }
 
   card(alert) {
-    const what = `${this.page.name(alert.camera)} · ${alert.rule} · ${word(alert.label)}`;
+    const what = [this.page.where(alert), alert.rule, word(alert.label)].filter(Boolean).join(" · ");
+    const sentence = why(alert);
     const state = alert.open ? "open" : "cleared";
     const lasted = alert.open ? "" : duration(alert.until_us - alert.since_us);
     const button = el("button", { type: "button", class: `alert ${state} ${alert.severity}${this.fresh === alert.id ? " fresh" : ""}`,
@@ -117,13 +139,15 @@ export class Alerts {
       el("span", {},
         el("span", { class: "line" }, el("strong", {}, word(alert.kind)), el("span", { class: `state ${state}` }, t(state))),
         el("span", { class: "what line" }, what),
-        el("span", { class: "what line" }, [time(alert.raised_us), lasted].filter(Boolean).join(" · "))));
-    return el("li", {}, button);
+        el("span", { class: "what line" }, [time(alert.raised_us), lasted].filter(Boolean).join(" · ")),
+        sentence ? el("span", { class: "why" }, sentence) : null));
+    return el("li", {}, button, this.page.may("judge") ? judgeBar(alert, (said) => this.judged(alert.id, said)) : null);
   }
 
   // The picture is made a moment after the alert: until it is there, ask again.
   thumb(alert) {
-    const box = el("span", { class: "thumb" }, t("pictureFollows"));
+    const box = el("span", { class: "thumb" }, t(alert.camera ? "pictureFollows" : "noPicture"));
+    if (!alert.camera) return box;
     const cached = this.pictures?.get(alert.id);
     if (cached) box.append(cached);
     else this.picture(alert.id, box, 0);
@@ -150,13 +174,30 @@ export class Alerts {
   async look(id) {
     const alert = this.known.get(id) ?? (await getJson(`/api/alerts/${id}`));
     this.shown = id;
-    this.stage = el("div", { class: "stage" }, el("p", {}, t("clipFollows")));
+    this.stage = el("div", { class: "stage", hidden: !alert.camera }, el("p", {}, t("clipFollows")));
+    const sentence = why(alert);
     this.dialog.replaceChildren(
-      el("header", {}, el("h2", {}, `${word(alert.kind)} · ${this.page.name(alert.camera)}`),
+      el("header", {}, el("h2", {}, [word(alert.kind), this.page.where(alert)].filter(Boolean).join(" · ")),
         el("button", { type: "button", class: "quiet", onclick: () => this.dialog.close() }, t("close"))),
-      this.stage, this.facts(alert), this.page.may("plain") ? this.plainForm(alert) : "");
+      this.stage, sentence ? el("p", { class: "sentence" }, sentence) : "", this.causes(alert), this.facts(alert),
+      this.page.may("judge") ? judgeBar(alert, (said) => this.judged(id, said), true) : "",
+      this.page.may("plain") && alert.camera ? this.plainForm(alert) : "");
     if (!this.dialog.open) this.dialog.showModal();
-    this.clip(id, 0);
+    if (alert.camera) this.clip(id, 0);
+  }
+
+  // The alerts that a joint one is made of; each can be looked at.
+  causes(alert) {
+    if (!alert.causes?.length) return "";
+    const list = el("ul", { class: "causes" }, el("li", { class: "muted" }, t("causes")));
+    for (const id of alert.causes) {
+      const button = el("button", { type: "button", class: "quiet", "data-cause": id, onclick: () => this.look(id) }, id.slice(0, 8));
+      list.append(el("li", {}, button));
+      Promise.resolve(this.known.get(id) ?? getJson(`/api/alerts/${id}`)).then((cause) => {
+        button.textContent = [word(cause.kind), this.page.where(cause), cause.rule, time(cause.raised_us)].filter(Boolean).join(" · ");
+      }, () => {});
+    }
+    return list;
   }
 
   facts(alert) {
@@ -166,7 +207,10 @@ export class Alerts {
       rows.push([t("until"), time(alert.until_us, true)], [t("duration"), duration(alert.until_us - alert.since_us)],
         [t("reason"), word(`reason.${alert.reason}`)]);
     }
-    for (const [key, value] of Object.entries(alert.detail)) rows.push([word(key), typeof value === "number" ? +value.toFixed(2) : value]);
+    if (alert.preset) rows.push([t("preset"), this.page.preset(alert.camera, alert.preset)]);
+    if (alert.place) rows.push([t("place"), `${alert.place[1].toFixed(6)}, ${alert.place[0].toFixed(6)}`]);
+    if (alert.verdict) rows.push([t("judgement"), t("judgedBy", { verdict: t(`judge.${alert.verdict}`), who: alert.judged_by })]);
+    for (const [key, value] of Object.entries(alert.detail)) if (!OURS[key]) rows.push([word(key), typeof value === "number" ? +value.toFixed(2) : value]);
     return el("dl", { class: "facts" }, ...rows.map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, String(v)))));
   }
 

@@ -1,8 +1,11 @@
 // The page: sign-in, what is shown, and the push that keeps it current.
-import { Alerts, KINDS } from "/static/alerts.js";
+import { Alerts, KINDS, origin } from "/static/alerts.js";
 import { Counts } from "/static/counts.js";
+import { Faces } from "/static/faces.js";
+import { Faults } from "/static/faults.js";
 import { el, getJson, postJson } from "/static/http.js";
 import { onLanguage, startLanguage, t, word } from "/static/i18n.js";
+import { Sensors } from "/static/sensors.js";
 import { Tile } from "/static/tile.js";
 
 const MAX_LIVE = 12; // a browser decodes only so many streams at once
@@ -11,6 +14,9 @@ const byId = (id) => document.getElementById(id);
 let site;
 let alerts;
 let counts;
+let faces;
+let faults;
+let sensors;
 let openAlerts = new Map();
 const tiles = new Map();
 const visible = new Set();
@@ -21,6 +27,9 @@ const page = {
   },
   may: (right) => site.viewer.rights.includes(right),
   name: (camera) => tiles.get(camera)?.camera.name ?? camera,
+  where: ({ camera, sensor }) => (sensor ? site.sensors.find(({ id }) => id === sensor)?.name ?? sensor : page.name(camera)),
+  preset: (camera, id) => tiles.get(camera)?.camera.presets.find((preset) => preset.id === id)?.name ?? id,
+  look: (alert) => alerts.look(alert),
   blurred: () => new Set(byId("blur").checked ? site.pixelate : []),
   tally: (camera, rule) => counts.tally(camera, rule),
   focus(tile) {
@@ -46,8 +55,14 @@ function figures() {
     el("div", { class: warn ? "warn" : "", "data-figure": key }, el("dd", {}, String(value)), el("dt", {}, t(key)))));
   byId("alerts-open").textContent = String(openAlerts.size);
   byId("alerts-open").classList.toggle("hot", openAlerts.size > 0);
-  const alarmed = new Set(openAlerts.values());
+  const alarmed = new Set([...openAlerts.values()].map(({ camera }) => camera));
   for (const tile of tiles.values()) tile.node.classList.toggle("alarm", alarmed.has(tile.camera.id));
+}
+
+function alarms() {
+  const found = new Map();
+  for (const [id, { sensor, kind, rule }] of openAlerts) if (sensor) found.set(sensor, [...(found.get(sensor) ?? []), { id, kind, rule }]);
+  sensors.setAlarms(found);
 }
 
 // Only tiles in sight are live, and no more than a browser can decode.
@@ -73,6 +88,9 @@ function texts() {
   for (const tile of tiles.values()) tile.texts();
   alerts.show();
   counts.show();
+  faults.show();
+  faces.show();
+  sensors.show();
   figures();
 }
 
@@ -100,8 +118,14 @@ async function load() {
   const [first, second, cameras, open] = await Promise.all([
     alerts.load(), counts.load(), getJson("/api/cameras"), getJson("/api/alerts?open=true&limit=500"),
   ]);
-  openAlerts = new Map(open.alerts.map((alert) => [alert.id, alert.camera]));
-  for (const camera of cameras.cameras) for (const entry of camera.health) tiles.get(camera.id)?.setHealth(entry);
+  openAlerts = new Map(open.alerts.map((alert) => [alert.id, alert]));
+  for (const camera of cameras.cameras) {
+    for (const entry of camera.health) tiles.get(camera.id)?.setHealth(entry);
+    if (camera.looking) tiles.get(camera.id)?.setView(camera.looking);
+  }
+  faults.load(cameras.cameras);
+  if (page.may("faces") && site.cameras.some((camera) => camera.kind === "face")) await faces.load();
+  alarms();
   for (const tile of tiles.values()) tile.showCounts();
   figures();
   return { alerts: Math.min(first, open.offset), counts: second, cameras: cameras.offset };
@@ -111,13 +135,22 @@ function receive(event, offset, from) {
   const [, family] = event.type.split(".");
   if (family === "alert" && offset > from.alerts) {
     alerts.push(event);
-    if (event.type === "linli.alert.raised.v1") openAlerts.set(event.data.alert, event.partitionkey);
-    else if (event.type === "linli.alert.cleared.v1") openAlerts.delete(event.data.alert);
+    const { alert, kind, rule } = event.data;
+    if (event.type === "linli.alert.raised.v1") openAlerts.set(alert, { ...origin(event), kind, rule });
+    else if (event.type === "linli.alert.cleared.v1") openAlerts.delete(alert);
+    alarms();
   } else if (family === "count" && offset > from.counts) {
     if (counts.push(event)) tiles.get(event.partitionkey)?.showCounts();
   } else if (family === "health" && offset > from.cameras) {
     tiles.get(event.partitionkey)?.setHealth(event.data);
-  }
+    if (origin(event).camera) faults.push(event);
+  } else if (family === "view" && offset > from.cameras) {
+    const { state, preset = "" } = event.data;
+    tiles.get(event.partitionkey)?.setView({ state, preset, epoch: Number(event.linliepoch), pts: Number(event.linlipts) });
+  } else if (family === "judgement" && offset > from.alerts) {
+    const { alert, verdict, who, note = "" } = event.data;
+    alerts.judged(alert, { verdict, judged_by: who, judged_note: note });
+  } else if (family === "face" && page.may("faces")) faces.push();
   figures();
 }
 
@@ -137,7 +170,8 @@ async function follow() {
     if (journal && journal !== id) location.reload();
     journal = id;
   });
-  for (const family of ["alert", "count", "health"]) {
+  source.addEventListener("sensor", (event) => sensors.push(JSON.parse(event.data)));
+  for (const family of ["alert", "count", "health", "view", "face", "judgement"]) {
     source.addEventListener(family, (event) => receive(JSON.parse(event.data), Number(event.lastEventId), from));
   }
 }
@@ -174,6 +208,9 @@ async function start() {
   });
   alerts = new Alerts(page);
   counts = new Counts(site);
+  faces = new Faces(page);
+  faults = new Faults(page);
+  sensors = new Sensors(site.sensors, page);
   byId("console").hidden = false;
   build();
   texts();

@@ -104,6 +104,112 @@ export const TEXTS = {
   plainWhy: ["Pixelated for everybody by default. Looking at it plain needs a purpose and is logged.", "默认对所有人模糊显示。查看原始画面须填写用途并记录在案。"],
   plainShown: ["Shown plain. This look was logged.", "正在显示原始画面，本次查看已记录。"],
   seconds: ["{s} s", "{s} 秒"],
+  agoSeconds: ["{n} s ago", "{n} 秒前"],
+  agoMinutes: ["{n} min ago", "{n} 分钟前"],
+  agoHours: ["{n} h ago", "{n} 小时前"],
+  agoDays: ["{n} days ago", "{n} 天前"],
+  viewMoving: ["moving", "转动中"],
+  viewUnknown: ["unknown view", "未知画面"],
+  preset: ["View", "预置位"],
+  place: ["Place", "位置"],
+  value: ["Value", "数值"],
+  limit: ["Limit", "阈值"],
+  causes: ["Made of", "由以下告警组成"],
+  sensor: ["Sensor", "传感器"],
+  noPicture: ["no picture", "无图片"],
+  anomaly: ["Unusual", "异常行为"],
+  threshold: ["Over the limit", "超出阈值"],
+  rate: ["Changes fast", "变化过快"],
+  deviation: ["Unusual value", "数值异常"],
+  silence: ["Sensor silent", "传感器无数据"],
+  joint: ["Several at once", "联合告警"],
+  "reason.view-left": ["the camera turned away", "摄像机已转离"],
+  "reason.returned": ["back to usual", "已恢复正常"],
+  "reason.parted": ["its parts do not hold together any more", "各条件不再同时成立"],
+  judgement: ["Judgement", "研判"],
+  judgeTitle: ["What was it?", "研判此告警"],
+  judgeNote: ["Note", "备注"],
+  judgeFailed: ["Not kept: {why}", "未能保存：{why}"],
+  judgedBy: ["{verdict}, by {who}", "{verdict}（{who}）"],
+  "judge.true": ["True", "属实"],
+  "judge.false": ["False", "误报"],
+  "judge.ignore": ["Ignore here", "此处忽略"],
+  "judge.true.why": ["It happened as it says. It is not learned as usual.", "情况属实，不作为正常情况学习。"],
+  "judge.false.why": ["It did not happen.", "并未发生。"],
+  "judge.ignore.why": ["It happened as it says, and is not wanted as an alert here.", "情况属实，但此处无需告警。"],
+  faults: ["Faults", "设备故障"],
+  faultOpen: ["now", "未恢复"],
+  faultMended: ["mended", "已恢复"],
+  "faultPicture.before": ["before", "故障前"],
+  "faultPicture.after": ["after it began", "故障后"],
+  "what.connection": ["connection", "连接"],
+  "what.black": ["black", "黑屏"],
+  "what.frozen": ["frozen", "画面冻结"],
+  "what.still": ["replaced by a still", "画面被静止图片替换"],
+  "what.covered": ["covered", "遮挡"],
+  "what.glare": ["blinded by light", "强光致盲"],
+  "what.defocused": ["out of focus", "失焦"],
+  "what.turned": ["turned away", "偏转"],
+  "what.shaken": ["shaken", "抖动"],
+  "what.gap": ["gap in the video", "视频缺段"],
+  "what.corrupt": ["damaged video", "视频损坏"],
+  "what.clock": ["clock", "时钟偏差"],
+  "what.shedding": ["shedding", "跳帧"],
+  "what.model": ["model", "模型"],
+  "what.worker": ["worker", "分析进程"],
+  "what.disk": ["disk", "磁盘"],
+  sensors: ["Sensors", "传感器"],
+  sensorsMore: ["and {n} more", "另有 {n} 个"],
+  sensorSilent: ["No reading yet", "尚无数据"],
+  "quantity.level": ["level", "液位"],
+  "quantity.temperature": ["temperature", "温度"],
+  "quantity.humidity": ["humidity", "湿度"],
+  "quantity.open": ["open", "开启"],
+  "quantity.flow": ["flow", "流量"],
+  "quantity.pressure": ["pressure", "压力"],
+  "quantity.battery": ["battery", "电量"],
+  faces: ["Captured faces", "人脸抓拍"],
+  facesHeld: ["{n} pictures held", "现存图片 {n} 张"],
+  facesSealed: ["{n} sealed originals", "加密原图 {n} 张"],
+  facesFiling: ["filing is asked for at {n} persons", "处理人数达到 {n} 人须备案"],
+  facesNote: ["A capture is not a person: who passes three times is captured three times. Nobody is recognised.", "一次抓拍不等于一个人：同一人经过三次即有三次抓拍。系统不识别任何人。"],
+  noFaces: ["No captures.", "暂无抓拍。"],
+  quality: ["quality", "质量"],
+  faceTitle: ["Captured face", "人脸抓拍"],
+  faceAt: ["Captured", "抓拍时间"],
+  faceOriginal: ["Original", "原图"],
+  faceSealed: ["kept, encrypted", "已加密保存"],
+  faceNone: ["not kept", "未保存"],
+  faceDeleted: ["deleted", "已删除"],
+  faceOpen: ["Open the original", "查看原图"],
+  faceOpening: ["Opening; this takes some seconds", "正在解密，请稍候"],
+  faceOpenWhy: ["The original is encrypted. Opening it takes a purpose and the passphrase, and is logged.", "原图已加密。查看须填写用途并输入口令，且会记录在案。"],
+  passphrase: ["Passphrase", "口令"],
+  faceDelete: ["Delete this capture", "删除此抓拍"],
+  faceDeleteSure: ["Press again to delete for good", "再次点击以永久删除"],
+  "way.up": ["up", "向上"],
+  "way.upRight": ["up and right", "向右上"],
+  "way.right": ["right", "向右"],
+  "way.downRight": ["down and right", "向右下"],
+  "way.down": ["down", "向下"],
+  "way.downLeft": ["down and left", "向左下"],
+  "way.left": ["left", "向左"],
+  "way.upLeft": ["up and left", "向左上"],
+  "why.speed": ["a {what} at {value} {unit} where {low} to {high} {unit} is usual", "{what}速度 {value} {unit}，此处通常为 {low}～{high} {unit}"],
+  "why.direction": ["a {what} going {way} in the picture ({value}°) where {low}° to {high}° is usual", "{what}在画面中{way}行进（{value}°），此处通常为 {low}°～{high}°"],
+  "why.size": ["a {what} {value} % of the picture high where {low} to {high} % is usual", "{what}高度占画面 {value}%，此处通常为 {low}%～{high}%"],
+  "why.dwell": ["a {what} that stays for {value} s where {low} to {high} s is usual", "{what}停留 {value} 秒，此处通常为 {low}～{high} 秒"],
+  "why.place": ["a {what} where {value} % of all visits are", "{what}出现在罕见位置：仅占全部经过的 {value}%"],
+  "why.class": ["a {what} where {value} % are of its kind and {usual} is usual", "此处出现{what}：该类目标仅占 {value}%，通常为{usual}"],
+  "why.hour": ["a {what} at {clock} where {low} to {high} h is usual", "{what}在 {clock} 出现，通常在 {low}～{high} 时"],
+  "why.rarity": ["; {percentile}th percentile of {days} days", "；比 {days} 天内 {percentile}% 的情况更少见"],
+  "why.above": ["{value} {unit} is above the limit of {limit} {unit}", "数值 {value} {unit}，高于上限 {limit} {unit}"],
+  "why.below": ["{value} {unit} is below the limit of {limit} {unit}", "数值 {value} {unit}，低于下限 {limit} {unit}"],
+  "why.rise": ["rose by {rate} {unit} a minute over {over_s} s; the limit is {limit}", "{over_s} 秒内每分钟上升 {rate} {unit}，限值 {limit}"],
+  "why.fall": ["fell by {rate} {unit} a minute over {over_s} s; the limit is {limit}", "{over_s} 秒内每分钟下降 {rate} {unit}，限值 {limit}"],
+  "why.deviationAbove": ["{value} {unit} is {off} spreads above the median of {median} {unit}", "数值 {value} {unit}，比中位数 {median} {unit} 高 {off} 倍离散度"],
+  "why.deviationBelow": ["{value} {unit} is {off} spreads below the median of {median} {unit}", "数值 {value} {unit}，比中位数 {median} {unit} 低 {off} 倍离散度"],
+  "why.silence": ["no reading for {silent_s} s", "已 {silent_s} 秒无数据"],
   minutes: ["{m} min {s} s", "{m} 分 {s} 秒"],
 };
 
@@ -126,6 +232,11 @@ export function word(key) {
   return TEXTS[key] ? t(key) : key;
 }
 
+// A word that belongs to one kind of thing, e.g. wordOf("what", "still").
+export function wordOf(prefix, key) {
+  return TEXTS[`${prefix}.${key}`] ? t(`${prefix}.${key}`) : key;
+}
+
 export function time(us, withDate = false) {
   const options = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
   if (withDate) Object.assign(options, { year: "numeric", month: "2-digit", day: "2-digit" });
@@ -135,6 +246,13 @@ export function time(us, withDate = false) {
 export function duration(us) {
   const whole = Math.max(0, Math.round(us / 1e6));
   return whole < 60 ? t("seconds", { s: whole }) : t("minutes", { m: Math.floor(whole / 60), s: whole % 60 });
+}
+
+export function ago(us) {
+  const seconds = Math.max(0, Math.round(Date.now() / 1000 - us / 1e6));
+  if (seconds < 90) return t("agoSeconds", { n: seconds });
+  if (seconds < 5400) return t("agoMinutes", { n: Math.round(seconds / 60) });
+  return seconds < 129600 ? t("agoHours", { n: Math.round(seconds / 3600) }) : t("agoDays", { n: Math.round(seconds / 86400) });
 }
 
 export function onLanguage(listener) {

@@ -82,8 +82,8 @@ export class Overlay {
     this.small = document.createElement("canvas");
   }
 
-  // `picture`: the video or image under the canvas; `size`: [width, height] of the analysed picture.
-  draw(picture, size, tracks, faint, trails, blurred) {
+  // `rules`: those to draw. `picture`: the video or image under the canvas; `size`: [width, height] of the analysed picture.
+  draw(picture, size, tracks, faint, trails, blurred, rules = this.camera.rules) {
     const { canvas } = this;
     const scale = window.devicePixelRatio || 1;
     const width = Math.round(canvas.clientWidth * scale);
@@ -99,7 +99,7 @@ export class Overlay {
       for (const { label, box } of tracks) if (blurred.has(label)) this.pixelate(g, picture, size, box, 0.08);
       for (const { label, box } of faint) if (blurred.has(label)) this.pixelate(g, picture, size, box, 0.5);
     }
-    for (const rule of this.camera.rules) this.rule(g, rule);
+    for (const rule of rules) this.rule(g, rule);
     g.shadowBlur = 0;
     for (const track of tracks) this.track(g, track, trails(track.ordinal));
   }

@@ -12,6 +12,7 @@ export class Tile {
     this.health = new Map();
     this.size = null;
     this.mode = this.gate = null;
+    this.views = []; // where a dome looked, the latest last: { state, preset, epoch, pts }
     this.tracks = [];
     this.build();
     this.player = new LivePlayer(this.video, camera.id, {
@@ -116,6 +117,7 @@ export class Tile {
     this.showNow();
     if (!this.shownAt || Math.abs(seconds - this.shownAt) > 0.5) {
       this.shownAt = seconds;
+      if (this.camera.kind === "dome") this.showHealth(); // the pictures come to the view
       const late = (Date.now() - moment.captureUs / 1000) / 1000;
       this.lag.textContent = t("behind", { s: late.toFixed(1) });
     }
@@ -127,7 +129,37 @@ export class Tile {
     const picture = this.image.hidden ? this.video : this.image;
     const tracks = this.size ? this.tracks : [];
     const faint = this.size ? this.trace.faintAt(epoch, pts) : [];
-    this.overlay.draw(picture, this.size ?? [16, 9], tracks, faint, trails, this.page.blurred());
+    this.overlay.draw(picture, this.size ?? [16, 9], tracks, faint, trails, this.page.blurred(), this.rules());
+  }
+
+  // A dome's view from some media time on; without one, as it was last known.
+  setView(view) {
+    this.views = [...this.views.slice(-9), view];
+    this.showHealth();
+    this.redraw();
+  }
+
+  // The view at the moment that is shown: events come before their pictures.
+  view() {
+    const { epoch, pts } = this.moment ?? {};
+    return this.views.findLast((view) => view.epoch === undefined || view.epoch !== epoch || view.pts <= pts) ?? null;
+  }
+
+  // The rules that hold now: of a dome those of the preset where it looks, none while it moves.
+  rules() {
+    const { kind, rules } = this.camera;
+    const view = this.view();
+    if (kind !== "dome") return rules;
+    return view?.state === "settled" ? rules.filter((rule) => rule.preset === view.preset) : [];
+  }
+
+  viewTag() {
+    const view = this.view();
+    if (view?.state === "settled") {
+      const name = this.camera.presets.find((preset) => preset.id === view.preset)?.name ?? view.preset;
+      return el("span", { class: "tag view" }, name);
+    }
+    return el("span", { class: "tag view warn" }, t(view?.state === "moving" ? "viewMoving" : "viewUnknown"));
   }
 
   // Health events say what is wrong; the trace says how the camera is decoded just now.
@@ -144,6 +176,7 @@ export class Tile {
     if (offline) tags.push(el("span", { class: "tag bad" }, t("offline")));
     else if (this.health.size || this.size) tags.push(el("span", { class: "tag good" }, t("healthy")));
     else tags.push(el("span", { class: "tag" }, t("unknown")));
+    if (this.camera.kind === "dome") tags.push(this.viewTag());
     if (this.mode) tags.push(el("span", { class: "tag" }, word(this.mode)));
     if (this.gate) tags.push(el("span", { class: this.gate === "awake" ? "tag good" : "tag" }, word(this.gate)));
     if (raised.some((entry) => entry.what === "shedding")) tags.push(el("span", { class: "tag warn" }, t("shedding")));
@@ -172,9 +205,14 @@ export class Tile {
   // How many of the tracks shown stand in each zone now.
   showNow() {
     const [w, h] = this.size;
+    const holds = new Set(this.rules());
     for (const rule of this.camera.rules) {
       const box = this.nows.get(rule.name);
       if (!box) continue;
+      if (!holds.has(rule)) {
+        box.textContent = "–";
+        continue;
+      }
       const count = this.tracks.filter(({ label, box: [x1, , x2, y2] }) =>
         rule.labels.includes(label) && inside([(x1 + x2) / 2 / w, y2 / h], rule.polygon)).length;
       if (box.textContent !== String(count)) box.textContent = String(count);
