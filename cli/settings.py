@@ -133,8 +133,8 @@ class FaceCamera(Section, frozen=True, kw_only=True):
         inside = all(0 <= x <= 1 and 0 <= y <= 1 for x, y in self.area)
         if len(self.area) < 3 or not inside or not is_simple(self.area) or not signed_area(self.area):
             raise ValueError(
-                "the capture area needs at least 3 corners, fractions of the picture from 0 to 1, in order so "
-                "that its outline neither crosses nor touches itself"
+                "the capture area needs at least 3 corners, fractions of the picture from 0 to 1, in order, "
+                "so that its outline neither crosses nor touches itself"
             )
 
 
