@@ -16,6 +16,7 @@ from events.errors import ConfigError
 from events.geometry import Point, is_simple, signed_area
 from events.ground import Ground, Latitude, Longitude, PointPair
 from events.rules import WHOLE, Rule
+from ingest.sensorfile import Sensor, Sensors, check_sensors
 from storage.captures import FacesSettings
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -249,6 +250,8 @@ class SiteFile(Section, frozen=True, kw_only=True):
     console: Console = Console()
     privacy: PrivacySettings = PrivacySettings()
     faces: FacesSettings = FacesSettings()
+    sensors: Sensors = Sensors()
+    sensor: tuple[Sensor, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.camera:
@@ -256,6 +259,7 @@ class SiteFile(Section, frozen=True, kw_only=True):
         ids = [camera.id for camera in self.camera]
         if twice := {i for i in ids if ids.count(i) > 1}:
             raise ValueError(f"camera ids must differ, twice: {', '.join(sorted(twice))}")
+        check_sensors(self.sensor, {c.id: [rule.name for rule in c.rules] for c in self.camera})
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,8 @@
 """The site file's tables of sensors: `[sensors]`, `[[sensors.mqtt]]`, `[sensors.http]` and `[[sensor]]`."""
 
 import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -220,6 +222,27 @@ class Sensors(_Section, frozen=True, kw_only=True):
     """Brokers to subscribe at."""
     http: Intake = Intake()
     """Readings that are handed in."""
+
+
+def check_sensors(sensors: Sequence[Sensor], cameras: Mapping[str, Sequence[str]]) -> None:
+    """What sensors must agree on with each other and with the cameras (id -> names of its rules).
+
+    Raises:
+        ValueError: names the sensor and the mend.
+    """
+    for key in ("id", "source"):
+        given = Counter(getattr(sensor, key) for sensor in sensors)
+        if twice := {value for value, count in given.items() if value and count > 1}:
+            raise ValueError(f"sensors must differ in `{key}`, twice: {', '.join(sorted(twice))}")
+    for sensor in sensors:
+        if sensor.camera and sensor.camera not in cameras:
+            known = ", ".join(cameras) or "none"
+            raise ValueError(f"sensor {sensor.id}: there is no camera {sensor.camera!r} (there are {known})")
+        if sensor.zone and sensor.zone not in cameras[sensor.camera]:
+            known = ", ".join(cameras[sensor.camera]) or "none"
+            raise ValueError(
+                f"sensor {sensor.id}: camera {sensor.camera} has no rule {sensor.zone!r} (there are {known})"
+            )
 
 
 def is_filter(topic: str) -> bool:

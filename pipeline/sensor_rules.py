@@ -107,7 +107,7 @@ class SensorRules:
         return self.checkpoint(now_us)
 
     def tick(self, now_us: int, connected: bool) -> list[Noted]:
-        """Time passes. While a broker is not connected, nothing can be said of the silence of sensors there."""
+        """Time passes. While a broker is not connected, nothing is known of the silence of its sensors."""
         said: list[Noted] = []
         for id, engine in self._engines.items():
             if connected or id not in self._by_broker:
