@@ -28,8 +28,8 @@ WHOLE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 
 
-class NamedRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    """What the rules of cameras and of sensors have."""
+class NamedRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the rules of cameras, of sensors and of several of them have."""
 
     name: str
     """Identifies the rule in events; unique for its camera or sensor."""
@@ -59,7 +59,7 @@ class NamedRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 self._refuse(field, f"must not be below 0, as {getattr(self, field)} is")
 
 
-class _Rule(NamedRule, frozen=True, kw_only=True):
+class _Rule(NamedRule, frozen=True, kw_only=True, tag_field="kind"):
     """What all rules of a camera have."""
 
     labels: tuple[str, ...] = ("person",)

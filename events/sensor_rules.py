@@ -19,7 +19,7 @@ from events.events import Severity
 from events.rules import NamedRule
 
 
-class _SensorRule(NamedRule, frozen=True, kw_only=True):
+class _SensorRule(NamedRule, frozen=True, kw_only=True, tag_field="kind"):
     """What all rules of a sensor have."""
 
     quantity: str
