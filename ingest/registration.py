@@ -31,6 +31,8 @@ SHADE = 15
 """Cells over which the slow shading that is taken out is averaged."""
 STRUCTURE = 0.5
 """Least mean squared gradient (grey levels a cell, squared) of a block that is looked for: above noise."""
+CLEAR = 8.0
+"""Mean squared gradient of a block that has half of the weight of the clearest."""
 ALIKE = 0.6
 """Least correlation of a block that was found."""
 NEAR = 0.6
@@ -40,6 +42,9 @@ EDGE = 0.1
 """A block whose structure across and along differs more than this is an edge: along it, it tells nothing."""
 PRIOR = 0.3
 """Blocks' worth of belief that nothing moved: what no block tells is taken for still."""
+
+TELLS = 0.2
+"""Cells that a block must be displaced for it to show."""
 
 Floats = NDArray[np.float32]
 
@@ -57,8 +62,9 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     """Cells by which the blocks that agree are displaced, across their edges: root of the mean square."""
     agree: float
     """Share of the reference's blocks that were found where the fit says, 0 to 1."""
-    still: float
-    """Share of the blocks that were found where they were in the reference, 0 to 1."""
+    stays: float
+    """Of the blocks that would show the fit's displacement, the share that show none: 1 where nothing tells
+    the two apart. Something large that moves before a camera at rest leaves many where they were."""
     blocks: int
     """Blocks with structure in the reference. With fewer than `ENOUGH` nothing can be said."""
 
@@ -87,6 +93,9 @@ class Reference:
         self._places = kept
         self._templates = [flat[y : y + BLOCK, x : x + BLOCK].copy() for y, x in kept]
         self._tensors = _informing(np.array([tensors[at] for at in kept], np.float64).reshape(-1, 2, 2))
+        strength = np.array([np.trace(tensors[at]) for at in kept], np.float64)
+        self._weights = strength / (strength + CLEAR)
+        self._total = max(float(self._weights.sum()), 1e-9)
         middles = np.array(kept, np.float64).reshape(-1, 2)[:, ::-1] + (BLOCK - 1) / 2
         self._middles = middles - np.array([(width - 1) / 2, (height - 1) / 2])
 
@@ -98,21 +107,32 @@ class Reference:
     def fit(self, picture: Floats) -> Fit:
         """How `picture`, of the reference's size and `prepared`, lies to the reference."""
         if self.blocks < ENOUGH:
-            return Fit(dx=0.0, dy=0.0, zoom=1.0, off=0.0, agree=0.0, still=0.0, blocks=self.blocks)
+            return Fit(dx=0.0, dy=0.0, zoom=1.0, off=0.0, agree=0.0, stays=1.0, blocks=self.blocks)
         moves, found = self._search(picture)
-        still = found & (self._misses(moves, np.zeros((len(moves), 2))) < NEAR)
         shift, zoom, agree = self._consensus(moves, found)
-        total = len(moves)
-        seen = self._misses(shift + (zoom - 1) * self._middles, np.zeros_like(moves))[agree]
+        expected = shift + (zoom - 1) * self._middles
+        off = self._misses(expected, np.zeros_like(moves))
         return Fit(
             dx=float(shift[0]),
             dy=float(shift[1]),
             zoom=zoom,
-            off=float(np.sqrt(np.mean(seen**2))) if len(seen) else 0.0,
-            agree=float(agree.sum()) / total,
-            still=float(still.sum()) / total,
-            blocks=total,
+            off=float(np.sqrt(np.mean(off[agree] ** 2))) if agree.any() else 0.0,
+            agree=self._share(agree),
+            stays=self._stays(moves, expected, found & (off > TELLS)),
+            blocks=self.blocks,
         )
+
+    def _stays(
+        self, moves: NDArray[np.float64], expected: NDArray[np.float64], telling: NDArray[np.bool_]
+    ) -> float:
+        """See `Fit.stays`; `telling`: the blocks whose expected displacement can be told from none."""
+        if not telling.any():
+            return 1.0
+        still = self._misses(moves, np.zeros_like(moves)) < self._misses(moves, expected)
+        return self._share(telling & still) / max(self._share(telling), 1e-9)
+
+    def _share(self, blocks: NDArray[np.bool_]) -> float:
+        return float(self._weights[blocks].sum()) / self._total
 
     def _search(self, picture: Floats) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Displacement of each block, [n, 2], and whether it was found."""
@@ -141,7 +161,7 @@ class Reference:
     ) -> tuple[NDArray[np.float64], float, NDArray[np.bool_]]:
         """Shift of the middle, zoom, and the blocks that agree with both."""
         guesses = [np.zeros(2), *moves[found]]
-        votes = [int((found & (self._misses(moves, g) < 2 * NEAR)).sum()) for g in guesses]
+        votes = [self._share(found & (self._misses(moves, g) < 2 * NEAR)) for g in guesses]
         shift, zoom = guesses[int(np.argmax(votes))], 1.0
         agree = found & (self._misses(moves, shift) < 2 * NEAR)
         for _ in range(3):

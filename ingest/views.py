@@ -38,6 +38,8 @@ COVERED = 0.65
 """With fewer of the blocks found than this, something was already before the camera."""
 MOVED = 0.4
 """Cells (160 across) of displacement from which the camera is taken to move: 0.25 % of the width."""
+STAYS = 0.25
+"""Share of the blocks that, where they stood, speak against it."""
 STILL = 0.3
 """Cells of displacement up to which two pictures show the same view."""
 
@@ -161,7 +163,7 @@ class Views:
         if anchor.blocks < ENOUGH:  # a wall, fog, black: at rest for as long as nothing more shows
             return Reference(cells).blocks < 2 * ENOUGH
         fit = anchor.fit(flat)
-        return fit.agree >= SEEN and fit.off <= STILL
+        return fit.agree >= SEEN and (fit.off <= STILL or fit.stays >= STAYS)
 
     def _settle(self, pts: int, cells: Luma, preset: str, score: float) -> View:
         self._state = "settled" if preset else "unknown"
@@ -191,7 +193,7 @@ class Views:
                 return self._leave(pts, cells)
             return self._covered(pts, cells, flat)
         self._lost = None
-        if fit.off > MOVED:
+        if fit.off > MOVED and fit.stays < STAYS:
             return self._leave(pts, cells)
         if pts - self._refreshed >= ticks(REFRESH_S):
             self._refreshed = pts
