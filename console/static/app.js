@@ -117,6 +117,7 @@ function build() {
 async function load() {
   const [first, second, cameras, open] = await Promise.all([
     alerts.load(), counts.load(), getJson("/api/cameras"), getJson("/api/alerts?open=true&limit=500"),
+    sensors.load(),
   ]);
   openAlerts = new Map(open.alerts.map((alert) => [alert.id, alert]));
   for (const camera of cameras.cameras) {

@@ -24,6 +24,12 @@ export class Sensors {
     if (sensors.length) setInterval(() => this.ages(), 5000);
   }
 
+  async load() {
+    if (!this.sensors.length) return;
+    const { sensors } = await getJson("/api/sensors");
+    for (const { id, values } of sensors) for (const value of values) this.quantity(id, value);
+  }
+
   quantity(sensor, { quantity, unit, value, time_us }) {
     const of = this.values.get(sensor) ?? new Map();
     this.values.set(sensor, of);
