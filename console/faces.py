@@ -142,7 +142,8 @@ def delete(request: Request) -> Response:
     viewer, row = _face(request, "deletion", True)
     console.log.deed(viewer.who, "deletion", row.capture, "asked to delete")
     console.journal.flush()
-    delete_face(FolderObjects(console.objects), console.journal, row, console.clock.wall_us())
+    if row.state != "deleted":
+        delete_face(FolderObjects(console.objects), console.journal, row, console.clock.wall_us())
     return json({"capture": row.capture, "deleted": True, "footage": "not changed; it has its own retention"})
 
 

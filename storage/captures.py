@@ -48,16 +48,16 @@ class FacesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         if self.originals == "sealed" and not self.recipient:
             raise ValueError(
-                'faces: originals = "sealed" needs a recipient: make a key with '
+                'originals = "sealed" needs a recipient: make a key with '
                 "`linli faces keygen --out FILE` and write the recipient that it prints"
             )
         if self.recipient:
             try:
                 check_recipient(self.recipient)
             except ConfigError as e:
-                raise ValueError(f"faces: {e}") from None
+                raise ValueError(str(e)) from None
         if self.sealed_days > self.keep_days:
-            raise ValueError("faces: sealed_days must be at most keep_days; an original goes with its crop")
+            raise ValueError("sealed_days must be at most keep_days; an original goes with its crop")
 
     @property
     def keep_us(self) -> int:
@@ -141,14 +141,16 @@ def _kept(row: FaceRow) -> set[str]:
 def _rows(store: Store, before_us: int) -> Iterator[FaceRow]:
     """Captures from before that time, page by page, each once."""
     seen: set[str] = set()
+    limit = _PAGE
     while True:
-        page = store.faces(None, before_us, _PAGE)
+        page = store.faces(None, before_us, limit)
         new = [row for row in page if row.capture not in seen]
         yield from new
-        if len(page) < _PAGE or not new:
+        if len(page) < limit:
             return
-        seen = {row.capture for row in page}
+        seen |= {row.capture for row in new}
         before_us = page[-1].at_us + 1  # others may have been captured in the same microsecond
+        limit = limit if new else 2 * limit  # or more of them than a page holds
 
 
 def _halves(objects: FolderObjects, now_us: int) -> int:
