@@ -16,8 +16,8 @@ from typing import Literal
 import click
 import msgspec
 
+from cli import analysing, wiring
 from cli import settings as site_settings
-from cli import wiring
 from cli.settings import Camera, Settings
 from console.access import check_bind, read_policy
 from detectors import models
@@ -146,7 +146,7 @@ def _quick_check(path: Path) -> str:
 
 
 def _model(settings: Settings, clock: Clock) -> Iterator[Finding]:
-    model = wiring.detector(settings)
+    model = analysing.detector(settings)
     name = settings.file.model.name
     if name.endswith(".toml"):
         name = str(settings.path.parent / name)

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import msgspec
 
+from cli import analysing, wiring
 from cli import settings as site_settings
-from cli import wiring
 from events import codec
 from events.clock import SystemClock
 from events.errors import ConfigError
@@ -107,7 +107,12 @@ def _forget(journal: Journal, group: str) -> None:
     click.echo(f"{group} is forgotten", err=True)
 
 
-def _time(text: str | None) -> int | None:
+def moment(text: str | None) -> int | None:
+    """Capture time of what a person wrote: RFC 3339, or in this machine's zone.
+
+    Raises:
+        ConfigError: it is no time.
+    """
     if text is None:
         return None
     try:
@@ -140,14 +145,14 @@ def replay(site: Path, camera: str, from_: str | None, to: str | None, as_seen: 
     clock = SystemClock()
     journal = wiring.open_journal(loaded, clock)
     footage = wiring.Paths(loaded.data).footage
-    model = wiring.detector(loaded)
-    used = wiring.digest(loaded, chosen)
+    model = analysing.detectors(loaded, [chosen])[chosen.id]
+    used = analysing.digest(loaded, chosen)
     replayer = Replayer(loaded.file.site.id, camera, chosen.analysed, journal, footage, model, used)
-    span = (_time(from_), _time(to))
+    span = (moment(from_), moment(to))
     length = sum(
         (run.last_pts - run.first_pts) / 90_000 for run, _ in replayer.runs(*span, whole=not as_seen)
     )
-    make = wiring.lane_maker(loaded, chosen, model, clock, full=not as_seen)
+    make = analysing.lane_maker(loaded, chosen, model, clock, full=not as_seen)
     started = clock.monotonic()
     with click.progressbar(length=max(int(length), 1), label=f"replaying {camera}", file=sys.stderr) as bar:
         run = replayer.as_seen if as_seen else replayer.every_frame

@@ -8,8 +8,9 @@ from typing import IO
 
 import msgspec
 
+from cli.analysing import detectors, learned
 from cli.settings import Settings
-from cli.wiring import Paths, box_source, detector, open_journal, refused
+from cli.wiring import Paths, box_source, open_journal, refused
 from events.clock import Clock
 from events.errors import ConfigError, StorageError
 from events.events import Health
@@ -76,7 +77,9 @@ def check(settings: Settings, clock: Clock) -> None:
         ConfigError: the data folder is another site's.
         ModelError: the model is missing or does not fit.
     """
-    detector(settings)
+    detectors(settings, settings.file.camera)
+    for camera in settings.file.camera:
+        learned(settings, camera)
     journal = open_journal(settings, clock)
     try:
         for camera in settings.file.camera:

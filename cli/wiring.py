@@ -1,25 +1,21 @@
 """The one place where settings become components. Each is given its own values, never the settings."""
 
-import hashlib
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import cv2
-import msgspec
 
+from cli import analysing
 from cli.settings import Camera, Settings
 from console.access import check_bind, read_policy
 from console.app import create_app
 from console.server import ConsoleServer
-from console.site import CameraView, SiteView
-from detectors import manifest, onnx_detector
+from console.site import CameraView, PresetView, SiteView
 from detectors.onnx_detector import OnnxDetector
-from detectors.tracking import ByteTracker, Scores
 from events.clock import Clock, thread_cpu_ns
-from events.engine import Engine
 from events.errors import StorageError
 from events.events import camera_source
 from ingest import credentials
@@ -28,13 +24,14 @@ from ingest.rtsp import RtspSource
 from ingest.source import Opened
 from pipeline.announce import AnnouncingIndex
 from pipeline.camera import ANALYSED_FRAGMENT_S, Reader
-from pipeline.contract import LoopSettings
 from pipeline.evidence import Evidence, EvidenceSettings, sweep_evidence
+from pipeline.faults import FaultPictures
 from pipeline.housekeeping import Housekeeper
-from pipeline.lane import Lane, Sink
-from pipeline.loop import CameraLoop
+from pipeline.judgements import Judgements
+from pipeline.lane import Lane
 from pipeline.meter import Meter
-from pipeline.policy import Limits, Live, Policy
+from pipeline.policy import Limits, Live
+from pipeline.portraits import Portraits
 from pipeline.projector import Projector
 from pipeline.resume import resume, unfinished
 from pipeline.scheduler import Scheduler, SchedulerSettings
@@ -42,6 +39,7 @@ from pipeline.service import Service
 from pipeline.sink import JournalSink, unpack
 from pipeline.worker import Worker
 from storage import retention
+from storage.captures import sweep_faces
 from storage.journal import Journal
 from storage.logbus import LogBus
 from storage.objects import FolderObjects
@@ -88,30 +86,6 @@ def open_journal(settings: Settings, clock: Clock) -> Journal:
     return Journal(paths.journal, clock)
 
 
-def detector(settings: Settings) -> OnnxDetector:
-    """The site's model, ready to run; only the classes that some rule asks for."""
-    model = settings.file.model
-    name: str | Path = onnx_detector.DEFAULT if model.name == "default" else model.name
-    if str(name).endswith(".toml"):
-        name = settings.path.parent / str(name)
-    known = manifest.read(name) if isinstance(name, Path) else manifest.named(name)
-    asked = {label for camera in settings.file.camera for rule in camera.rules for label in rule.labels}
-    hidden = set(settings.file.privacy.pixelate) & set(known.names)  # found even where no rule asks for them
-    return onnx_detector.load(
-        name,
-        threads=settings.threads,
-        providers=model.providers,
-        labels=sorted(asked | hidden) or None,
-        least_score=model.score_low,
-    )
-
-
-def scores(settings: Settings) -> Scores:
-    """The tracker's thresholds of confidence."""
-    model = settings.file.model
-    return Scores(low=model.score_low, high=model.score_high, new=model.score_new)
-
-
 def login(camera: Camera, base: Path) -> Credentials | None:
     """The camera's credentials, from the environment or a file of mode 600; None if it has none.
 
@@ -137,58 +111,21 @@ def source(settings: Settings, camera: Camera, stream: Literal["main", "sub"], c
     )
 
 
-def loop(
-    settings: Settings, camera: Camera, model: OnnxDetector, meter: Meter, full: bool = False
-) -> CameraLoop:
-    """The camera's frame loop. `full`: everything is decoded, whatever the site file says."""
-    analysis = settings.file.analysis
-    return CameraLoop(
-        LoopSettings(
-            fps=analysis.fps,
-            quiet_s=analysis.quiet_s,
-            doze_s=analysis.doze_s,
-            gop_limit_s=analysis.gop_limit_s,
-            mode="full" if full or camera.decode in ("full", "auto") else "lazy",
-        ),
-        Engine(settings.file.site.id, camera.id, camera.rules, analysis.interval_s),
-        ByteTracker(scores=scores(settings)),
-        meter,
-        look_closer=model.manifest.input if settings.file.model.crops else None,
-    )
-
-
-def digest(settings: Settings, camera: Camera) -> str:
-    """Identifies what a camera was analysed with, apart from the model."""
-    parts = msgspec.json.encode(
-        [camera.rules, settings.file.analysis, camera.decode, scores(settings)], order="sorted"
-    )
-    return hashlib.sha256(parts).hexdigest()
-
-
-def lane_maker(
-    settings: Settings, camera: Camera, model: OnnxDetector, clock: Clock, full: bool = False
-) -> Callable[[Sink, Policy], Lane]:
-    """Makes lanes for replays of the camera, each with a loop of its own."""
-
-    def make(sink: Sink, policy: Policy) -> Lane:
-        return Lane(camera.id, loop(settings, camera, model, Meter(thread_cpu_ns), full), sink, policy, clock)
-
-    return make
-
-
 def worker(settings: Settings, shard: int, shards: int, clock: Clock) -> Worker:
     """Worker number `shard` of `shards`: recover what a kill left, resume it, and be ready to run."""
     cv2.setNumThreads(1)  # the gate's small pictures are not worth OpenCV's threads
     paths = Paths(settings.data).make()
     journal = Journal(paths.journal, clock)
-    model = detector(settings)
     cameras = settings.file.camera[shard::shards]
+    models = analysing.detectors(settings, cameras)
     recover_left(settings, journal, shard, shards, clock)
     meter = Meter(thread_cpu_ns)
-    model.mark = meter.stop
+    for model in models.values():
+        model.mark = meter.stop
     readers: list[Reader] = []
     lanes: list[Lane] = []
     for camera in cameras:
+        model = models[camera.id]
         lane = _lane(settings, camera, model, journal, meter, clock)
         lanes.append(lane)
         for stream in ("sub", "main") if camera.sub_url else ("main",):
@@ -196,12 +133,13 @@ def worker(settings: Settings, shard: int, shards: int, clock: Clock) -> Worker:
             if stream == camera.analysed:
                 readers[-1].lane = lane
     auto = frozenset(camera.id for camera in cameras if camera.decode == "auto")
-    models = {camera.id: model for camera in cameras}
     scheduler = Scheduler(models, lanes, auto, SchedulerSettings(), clock, meter)
     for reader in readers:
         if reader.lane is not None:
             reader.analyse(reader.lane, scheduler.notify)
-    return Worker(f"worker-{shard}", readers, lanes, scheduler, journal, clock)
+    by_source = {camera_source(settings.file.site.id, lane.camera): lane for lane in lanes}
+    judgements = Judgements(f"{shard}/{shards}", journal, by_source)
+    return Worker(f"worker-{shard}", readers, lanes, scheduler, journal, clock, polls=[judgements.poll])
 
 
 def recover_left(settings: Settings, journal: Journal, shard: int, shards: int, clock: Clock) -> None:
@@ -270,7 +208,7 @@ def _lane(
 ) -> Lane:
     """The camera's live lane, after what a killed worker left undone was done."""
     footage = Paths(settings.data).footage
-    frame_loop = loop(settings, camera, model, meter)
+    frame_loop = analysing.loop(settings, camera, model, meter)
     raised = journal.raised(camera_source(settings.file.site.id, camera.id))
 
     def sink(resume_pts: int | None = None) -> JournalSink:
@@ -281,7 +219,7 @@ def _lane(
             journal,
             footage,
             model=model.digest,
-            settings=digest(settings, camera),
+            settings=analysing.digest(settings, camera),
             clock=clock,
             resume_pts=resume_pts,
             raised=raised,
@@ -326,17 +264,22 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
     objects = FolderObjects(paths.objects)
     analysed = {camera.id: camera.analysed for camera in file.camera}
     recording = file.recording
+    labels = file.privacy.pixelate
+
+    def stream(camera: str) -> str:
+        return analysed.get(camera, "main")
+
     evidence = Evidence(
         bus,
         journal,
         paths.footage,
         objects,
-        lambda camera: analysed.get(camera, "main"),
-        EvidenceSettings(
-            pre_s=recording.pre_roll_s, post_s=recording.post_roll_s, labels=file.privacy.pixelate
-        ),
+        stream,
+        EvidenceSettings(pre_s=recording.pre_roll_s, post_s=recording.post_roll_s, labels=labels),
         clock,
     )
+    faults = FaultPictures(bus, journal, paths.footage, objects, stream, labels, clock)
+    portraits = Portraits(bus, journal, paths.footage, objects, stream, file.faces, clock)
 
     def holds() -> list[retention.Hold]:
         margin = int((recording.pre_roll_s + recording.post_roll_s + 60) * 1e6)
@@ -352,10 +295,25 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
     )
 
     def old(before_us: int) -> int:
-        return sweep_evidence(objects, store, before_us) + store.prune(before_us)
+        faces = sweep_faces(objects, store, journal, clock.wall_us(), file.faces)
+        return sweep_evidence(objects, store, before_us) + store.prune(before_us) + faces
 
     housekeeper = Housekeeper(journal, paths.footage, limits, holds, old, box_source(file.site.id), clock)
-    return [evidence, housekeeper, Projector(bus, journal.id, store, clock)]
+    return [evidence, faults, portraits, housekeeper, Projector(bus, journal.id, store, clock)]
+
+
+def _camera_view(camera: Camera) -> CameraView:
+    grounds = analysing.grounds(camera)
+    return CameraView(
+        id=camera.id,
+        name=camera.name or camera.id,
+        kind=camera.kind,
+        stream=camera.analysed,
+        rules=camera.rules,
+        place=camera.place,
+        view=tuple(grounds[""].view()) if "" in grounds else None,
+        presets=tuple(PresetView(id=preset.id, name=preset.name or preset.id) for preset in camera.preset),
+    )
 
 
 def console(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> ConsoleServer:
@@ -371,10 +329,7 @@ def console(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Con
     view = SiteView(
         id=file.site.id,
         name=file.site.name or file.site.id,
-        cameras=tuple(
-            CameraView(id=c.id, name=c.name or c.id, kind=c.kind, stream=c.analysed, rules=c.rules)
-            for c in file.camera
-        ),
+        cameras=tuple(_camera_view(c) for c in file.camera),
     )
     app = create_app(
         site=view,
@@ -385,5 +340,7 @@ def console(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Con
         access=policy,
         clock=clock,
         hosts=file.console.hosts,
+        faces=file.faces,
+        identity=settings.path.parent / file.faces.identity if file.faces.identity else None,
     )
     return ConsoleServer(app, file.console.host, file.console.port)

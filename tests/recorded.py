@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli import settings, wiring
+from cli import analysing, settings, wiring
 from cli.settings import Settings
 from detectors.onnx_detector import OnnxDetector
 from events.clock import ManualClock
@@ -57,7 +57,7 @@ class Recorded:
 
     @property
     def make_lane(self) -> Callable[..., Lane]:
-        return wiring.lane_maker(self.loaded, self.loaded.camera("gate"), self.model, self.clock)
+        return analysing.lane_maker(self.loaded, self.loaded.camera("gate"), self.model, self.clock)
 
     def events(self) -> list[Event]:
         self.journal.flush()
@@ -70,7 +70,7 @@ def open_site(folder: Path) -> Recorded:
     clock = ManualClock(START_US)
     paths = wiring.Paths(loaded.data).make()
     journal = wiring.open_journal(loaded, clock)
-    return Recorded(loaded, clock, journal, wiring.detector(loaded), paths.footage)
+    return Recorded(loaded, clock, journal, analysing.detector(loaded), paths.footage)
 
 
 def record(

@@ -18,7 +18,7 @@ import av
 import psutil
 import pytest
 
-from cli import settings, wiring
+from cli import analysing, settings, wiring
 from events.clock import SystemClock
 from events.events import Crossing, Event, Health, Interval
 from pipeline.replay import Replayer
@@ -277,10 +277,10 @@ def test_the_run_replays_as_it_was(seen: Seen, camera: str) -> None:
     clock = SystemClock()
     journal = wiring.open_journal(loaded, clock)
     try:
-        model = wiring.detector(loaded)
+        model = analysing.detector(loaded)
         footage = wiring.Paths(loaded.data).footage
         replayer = Replayer("town", camera, "main", journal, footage, model)
-        found = replayer.as_seen(wiring.lane_maker(loaded, loaded.camera(camera), model, clock))
+        found = replayer.as_seen(analysing.lane_maker(loaded, loaded.camera(camera), model, clock))
     finally:
         journal.close()
     assert (found.missing, found.extra) == ((), ())

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cli import settings, wiring
+from cli import analysing, settings
 from events.errors import LinliError
 from events.events import Crossing, Event
 from pipeline.policy import AsSeen
@@ -77,7 +77,7 @@ def test_an_interval_may_end_at_any_picture(tmp_path: Path, b_frames: Path, phas
 
 def test_every_frame_shows_what_was_shed(site: Recorded, replayer: Replayer) -> None:
     """The second visit of the first epoch crossed the line while packets were skipped."""
-    make = wiring.lane_maker(site.loaded, site.loaded.camera("gate"), site.model, site.clock, full=True)
+    make = analysing.lane_maker(site.loaded, site.loaded.camera("gate"), site.model, site.clock, full=True)
     found = replayer.every_frame(make)
     assert [e.data.rule for e in found.extra if isinstance(e.data, Crossing)] == ["middle"]
     assert not [e for e in found.missing if isinstance(e.data, Crossing)]
@@ -88,7 +88,7 @@ def test_a_changed_rule_is_a_difference(site: Recorded, replayer: Replayer) -> N
     changed = site.loaded.path.with_name("changed.toml")
     changed.write_text(text.replace("[[0.5, 0.1], [0.5, 1.0]]", "[[0.2, 0.1], [0.2, 1.0]]"))
     loaded = settings.load(changed)
-    make = wiring.lane_maker(loaded, loaded.camera("gate"), site.model, site.clock)
+    make = analysing.lane_maker(loaded, loaded.camera("gate"), site.model, site.clock)
     found = replayer.as_seen(make, to_us=START_US + 12_000_000)
     assert found.missing
     assert found.extra
@@ -151,7 +151,7 @@ def test_other_settings_are_noted(site: Recorded) -> None:
     assert replay(site, "those of now").notes == (
         "the footage was analysed with other rules or settings than those of now",
     )
-    made = wiring.lane_maker(site.loaded, site.loaded.camera("gate"), site.model, site.clock, full=True)
+    made = analysing.lane_maker(site.loaded, site.loaded.camera("gate"), site.model, site.clock, full=True)
     replayer = Replayer("town", "gate", "main", site.journal, site.footage, site.model, "those of now")
     assert len(replayer.every_frame(made).notes) == 1
 
