@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from cli import demo, doctor, faces, ground, measuring, models, running, watching
+from cli import demo, doctor, faces, ground, measuring, models, presets, running, sensors, watching
 from events.errors import LinliError
 
 
@@ -33,7 +33,7 @@ def main(verbose: bool) -> None:
     logging.getLogger("libav").setLevel(logging.CRITICAL)
 
 
-for room in (demo, running, doctor, watching, measuring, models, ground, faces):
+for room in (demo, running, doctor, watching, measuring, models, ground, faces, sensors, presets):
     for command in room.COMMANDS:
         main.add_command(command)
 

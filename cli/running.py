@@ -31,7 +31,7 @@ def stop_on_signals(stop: threading.Event) -> None:
     signal.signal(signal.SIGINT, ask)
 
 
-def _as_child(stop: threading.Event) -> None:
+def as_child(stop: threading.Event) -> None:
     """A supervised process drains when its parent says so or is gone, not at the terminal's Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -65,6 +65,8 @@ def children(loaded: Settings) -> list[Child]:
     children = [
         Child(f"worker-{i}", [*linli, "worker", site, "--shard", f"{i}/{shards}"]) for i in range(shards)
     ]
+    if loaded.file.sensor:
+        children.append(Child("sensors", [*linli, "sensors", "run", site]))
     children.append(Child("services", [*linli, "services", site], stage=1))
     if loaded.file.console.enabled:
         children.append(Child("console", [*linli, "console", site], stage=2))
@@ -88,7 +90,7 @@ def worker(site: Path, shard: str) -> None:
     if not (number.isdigit() and of.isdigit() and int(number) < int(of)):
         raise ConfigError(f"--shard {shard!r} is not i/n with i below n, for example 0/2")
     stop = threading.Event()
-    _as_child(stop)
+    as_child(stop)
     loaded = site_settings.load(site)
     paths = wiring.Paths(loaded.data).make()
     with whole.among_workers(paths):
@@ -101,7 +103,7 @@ def worker(site: Path, shard: str) -> None:
 def services(site: Path) -> None:
     """Projector, evidence and housekeeping (started by `run`)."""
     stop = threading.Event()
-    _as_child(stop)
+    as_child(stop)
     built = wiring.services(site_settings.load(site), SystemClock())
     for service in built:
         service.start()
@@ -119,7 +121,7 @@ def services(site: Path) -> None:
 def console(site: Path) -> None:
     """The page and its API (started by `run`)."""
     stop = threading.Event()
-    _as_child(stop)
+    as_child(stop)
     server = wiring.console(site_settings.load(site), SystemClock(), os.environ)
     server.start()
     stop.wait()

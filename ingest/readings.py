@@ -19,7 +19,9 @@ from ingest.senml import Record, SenmlError, resolve
 from ingest.sensorfile import Field, Sensor, matches
 from ingest.units import Linear, conversion, convertible
 
-Why = Literal["payload", "field", "value", "range", "unit", "time", "late", "old", "future", "unknown"]
+Why = Literal[
+    "payload", "field", "value", "range", "unit", "time", "late", "old", "future", "unknown", "forbidden"
+]
 EXAMPLE = 80
 """Characters of a payload that are shown."""
 
@@ -77,18 +79,25 @@ class SensorMap:
         return {quantity: field.unit for quantity, field in self.sensor.fields.items()}
 
     def read(
-        self, payload: bytes, arrived_us: int, time_us: int | None = None, senml: bool = False
+        self,
+        payload: bytes,
+        arrived_us: int,
+        time_us: int | None = None,
+        *,
+        senml: bool = False,
+        named: bool = False,
     ) -> tuple[list[Measured], list[Refusal]]:
         """What a payload says. Never raises for what is in the payload.
 
         Args:
             time_us: when it was measured, if the transport says so; the payload's own time goes before it.
             senml: the transport says that it is SenML, whatever the site file says.
+            named: the transport names the sensor, so that records need not.
         """
         kind = "senml" if senml else self.sensor.payload
         try:
             if kind == "senml":
-                return self.take(resolve(payload, arrived_us), time_us)
+                return self.take(resolve(payload, arrived_us), time_us, named)
             if kind == "number":
                 return self._number(payload, arrived_us, time_us)
             return self._json(payload, arrived_us, time_us)
@@ -99,13 +108,15 @@ class SensorMap:
             return [], [Refusal("payload", text, error.field, self.id)]
 
     def take(
-        self, records: Sequence[Record], time_us: int | None = None
+        self, records: Sequence[Record], time_us: int | None = None, named: bool = False
     ) -> tuple[list[Measured], list[Refusal]]:
         """What SenML records say that are this sensor's: those whose name begins with its `source`."""
         source = self.sensor.source
         measured: list[Measured] = []
         refused: list[Refusal] = []
-        records = [record for record in records if record.name.startswith(source)] if source else records
+        if source:
+            own = [record for record in records if record.name.startswith(source)]
+            records, source = (records, "") if named and not own else (own, source)
         for record in records:
             name = record.name[len(source) :]
             field = self._named.get(name) or self._named.get(name.lstrip(":/."))

@@ -236,7 +236,7 @@ class SensorHub(Service):
         for known, (measured, refused) in self._read(delivery, arrived_us):
             if delivery.only is not None and known.id not in delivery.only:
                 text = "the sender may not speak for this sensor; add it to the gateway's `sensors`"
-                self._refuse(delivery, Refusal("unknown", text, "", known.id))
+                self._refuse(delivery, Refusal("forbidden", text, "", known.id))
                 continue
             for one in measured:
                 untimed = untimed or not one.timed
@@ -254,8 +254,10 @@ class SensorHub(Service):
         senml = delivery.senml or (bool(found) and all(known.sensor.payload == "senml" for known in found))
         if len(found) == 1 or (found and not senml):
             time_us = delivery.time_us
-            return [(m, m.read(delivery.payload, arrived_us, time_us, delivery.senml)) for m in found]
-        if not senml and not delivery.payload.lstrip().startswith(b"["):
+            named = not delivery.topic
+            read = (delivery.payload, arrived_us, time_us)
+            return [(m, m.read(*read, senml=delivery.senml, named=named)) for m in found]
+        if delivery.sensor or (not senml and not delivery.payload.lstrip().startswith(b"[")):
             return self._stranger(delivery)
         return self._read_pack(delivery, arrived_us, found)
 

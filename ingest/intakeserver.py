@@ -1,0 +1,85 @@
+"""The intake's HTTP server: uvicorn in a thread of its own."""
+
+import logging
+import socket
+import threading
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+
+from events.errors import ConfigError
+
+
+class IntakeServer:
+    """Serves the intake in a thread, from `start` to `stop`.
+
+    Attributes:
+        url: where, once started.
+    """
+
+    def __init__(
+        self, app: Starlette, host: str, port: int, certificate: Path | None = None, key: Path | None = None
+    ) -> None:
+        self._host, self._port = host, port
+        self._tls = certificate is not None
+        self.url = ""
+        config = uvicorn.Config(
+            app,
+            log_level=logging.WARNING,
+            access_log=False,
+            proxy_headers=False,  # nobody on loopback may pass for somebody else
+            server_header=False,
+            lifespan="off",
+            ws="none",
+            http="h11",
+            timeout_graceful_shutdown=5,
+            timeout_keep_alive=30,
+            h11_max_incomplete_event_size=32 << 10,
+            limit_concurrency=400,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+        )
+        try:
+            config.load()
+        except OSError as error:
+            raise ConfigError(f"[sensors.http] certificate or key cannot be used: {error}") from None
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Listen, and serve in the background.
+
+        Raises:
+            ConfigError: the address cannot be had.
+        """
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self._host, self._port))
+        except OSError as error:
+            listener.close()
+            raise ConfigError(
+                f"readings cannot be taken on {self._host}:{self._port} ({error.strerror}); end what uses "
+                "the port, or set another `port` in [sensors.http] of the site file"
+            ) from error
+        listener.listen(128)  # who connects before the loop runs waits
+        shown = f"[{self._host}]" if ":" in self._host else self._host
+        self.url = f"{'https' if self._tls else 'http'}://{shown}:{listener.getsockname()[1]}"
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="intake", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """The thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Answer what is under way, and release the port. May be called twice."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(10)
+            self._thread = None
