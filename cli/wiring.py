@@ -20,10 +20,13 @@ from events.errors import StorageError
 from events.events import camera_source
 from ingest import credentials
 from ingest.credentials import Credentials
+from ingest.onvif import PtzPoller
 from ingest.rtsp import RtspSource
 from ingest.source import Opened
+from ingest.views import PtzPosition
 from pipeline.announce import AnnouncingIndex
 from pipeline.camera import ANALYSED_FRAGMENT_S, Reader
+from pipeline.contract import Note
 from pipeline.evidence import Evidence, EvidenceSettings, sweep_evidence
 from pipeline.faults import FaultPictures
 from pipeline.housekeeping import Housekeeper
@@ -139,7 +142,10 @@ def worker(settings: Settings, shard: int, shards: int, clock: Clock) -> Worker:
             reader.analyse(reader.lane, scheduler.notify)
     by_source = {camera_source(settings.file.site.id, lane.camera): lane for lane in lanes}
     judgements = Judgements(f"{shard}/{shards}", journal, by_source)
-    return Worker(f"worker-{shard}", readers, lanes, scheduler, journal, clock, polls=[judgements.poll])
+    beside = [poller for lane in lanes if (poller := _poller(settings, lane, clock)) is not None]
+    return Worker(
+        f"worker-{shard}", readers, lanes, scheduler, journal, clock, polls=[judgements.poll], beside=beside
+    )
 
 
 def recover_left(settings: Settings, journal: Journal, shard: int, shards: int, clock: Clock) -> None:
@@ -201,6 +207,22 @@ def _reader(
     told = journal.raised(camera_source(settings.file.site.id, camera.id))
     reader.take_over({what for what, of in told.items() if (of if of in read else "main") == stream})
     return reader
+
+
+def _poller(settings: Settings, lane: Lane, clock: Clock) -> PtzPoller | None:
+    """What asks the lane's dome where it looks; None if it has nothing to ask."""
+    camera = settings.camera(lane.camera)
+    policy = lane.policy
+    if not camera.onvif or not isinstance(policy, Live):
+        return None
+
+    def heard(at: PtzPosition) -> None:
+        policy.tell(trace.Position(pts=0, pan=at.pan, tilt=at.tilt, zoom=at.zoom, moving=at.moving))
+
+    def health(state: Literal["raised", "cleared"], text: str) -> None:
+        lane.tell(Note("onvif", state, text))
+
+    return PtzPoller(camera.onvif, login(camera, settings.path.parent), clock, heard, on_health=health)
 
 
 def _lane(

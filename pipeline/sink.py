@@ -27,7 +27,7 @@ WAITING = 20_000
 OF_EPOCH = frozenset({"analysis", "black", "corrupt", "decode-mode", "frozen"})
 """Troubles that end with their stream epoch; the next one raises them anew if they are still there."""
 
-OF_PROCESS = frozenset({"analysis", "shedding"})
+OF_PROCESS = frozenset({"analysis", "onvif", "shedding"})
 """Troubles that end with their process, whether the camera comes back or not."""
 
 RESUMED = ".resumed"

@@ -122,8 +122,8 @@ def test_a_site_s_store_is_pruned_with_the_rest(site: Recorded) -> None:
         pass
     assert store.sizes().events > 4
     site.clock.advance(31 * 86_400)
-    _, housekeeper, _ = wiring.services(site.loaded, site.clock)
-    assert isinstance(housekeeper, Housekeeper)
+    services = wiring.services(site.loaded, site.clock)
+    (housekeeper,) = [service for service in services if isinstance(service, Housekeeper)]
     housekeeper.sweep()
     housekeeper._journal.close()
     assert store.sizes().events == 1  # the newest one
