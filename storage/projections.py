@@ -5,7 +5,7 @@ statements mean (`sql/store.queries.sql` for SQLite).
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -29,6 +29,7 @@ from events.events import (
     ViewChanged,
 )
 
+_Row = TypeVar("_Row")
 Values = dict[str, Any]
 """A statement's values by name: numbers and text; lists and objects as JSON text."""
 
@@ -214,6 +215,22 @@ def changes(event: Event) -> tuple[str, Values] | None:
         value = getattr(event.data, name)
         values[name] = _encode(value).decode() if name in JSON_COLUMNS else value
     return statement(event.data), values
+
+
+def rows_of(kind: type[_Row], rows: list[Any]) -> list[_Row]:
+    """Rows of a query, whose columns are the fields of `kind` in order, as values."""
+    names = kind.__struct_fields__  # type: ignore[attr-defined]
+    return [
+        msgspec.convert(
+            {
+                name: msgspec.json.decode(value) if name in JSON_COLUMNS else value
+                for name, value in zip(names, row, strict=True)
+            },
+            kind,
+            strict=False,
+        )
+        for row in rows
+    ]
 
 
 def newest(readings: Iterable[Values]) -> list[Values]:

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
 
@@ -18,7 +18,6 @@ from events import codec
 from events.bus import Record, Subscription
 from storage.database import Reader, connect, queries, roll_back, storage_error
 from storage.projections import (
-    JSON_COLUMNS,
     AccessRow,
     AlertRow,
     CountRow,
@@ -32,12 +31,12 @@ from storage.projections import (
     changes,
     merge_counts,
     newest,
+    rows_of,
 )
 
 _Q = queries("store")
 _FOREVER_US = 1 << 62
 _PRUNE_STEP = 1000
-_Row = TypeVar("_Row")
 
 
 class StoreSizes(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,7 +212,7 @@ class SqliteStore:
         return new
 
     def cameras_health(self, camera: str | None = None) -> list[HealthRow]:
-        return _typed(HealthRow, self._reader.rows(_Q["health"], (camera,)))
+        return rows_of(HealthRow, self._reader.rows(_Q["health"], (camera,)))
 
     def alerts(
         self,
@@ -223,30 +222,30 @@ class SqliteStore:
         before_us: int | None = None,
     ) -> list[AlertRow]:
         before = _FOREVER_US if before_us is None else before_us
-        return _typed(AlertRow, self._reader.rows(_Q["alerts"], (camera, open_only, before, limit)))
+        return rows_of(AlertRow, self._reader.rows(_Q["alerts"], (camera, open_only, before, limit)))
 
     def alert(self, alert: str) -> AlertRow | None:
-        rows = _typed(AlertRow, self._reader.rows(_Q["alert"], (alert,)))
+        rows = rows_of(AlertRow, self._reader.rows(_Q["alert"], (alert,)))
         return rows[0] if rows else None
 
     def counts(self, camera: str | None = None, from_us: int = 0, to_us: int | None = None) -> list[CountRow]:
         to = _FOREVER_US if to_us is None else to_us
-        return merge_counts(_typed(CountRow, self._reader.rows(_Q["intervals"], (camera, from_us, to))))
+        return merge_counts(rows_of(CountRow, self._reader.rows(_Q["intervals"], (camera, from_us, to))))
 
     def totals(self, camera: str | None = None) -> list[TotalRow]:
-        return _typed(TotalRow, self._reader.rows(_Q["totals"], (camera,)))
+        return rows_of(TotalRow, self._reader.rows(_Q["totals"], (camera,)))
 
     def views(self) -> list[ViewRow]:
-        return _typed(ViewRow, self._reader.rows(_Q["views"]))
+        return rows_of(ViewRow, self._reader.rows(_Q["views"]))
 
     def faces(
         self, camera: str | None = None, before_us: int | None = None, limit: int = 100
     ) -> list[FaceRow]:
         before = _FOREVER_US if before_us is None else before_us
-        return _typed(FaceRow, self._reader.rows(_Q["faces"], (camera, before, limit)))
+        return rows_of(FaceRow, self._reader.rows(_Q["faces"], (camera, before, limit)))
 
     def face(self, capture: str) -> FaceRow | None:
-        rows = _typed(FaceRow, self._reader.rows(_Q["face"], (capture,)))
+        rows = rows_of(FaceRow, self._reader.rows(_Q["face"], (capture,)))
         return rows[0] if rows else None
 
     def face_counts(self) -> tuple[int, int]:
@@ -254,19 +253,19 @@ class SqliteStore:
         return int(pictures), int(sealed)
 
     def sensors(self) -> list[SensorRow]:
-        return _typed(SensorRow, self._reader.rows(_Q["sensors"]))
+        return rows_of(SensorRow, self._reader.rows(_Q["sensors"]))
 
     def readings(self, sensor: str, quantity: str, from_us: int, to_us: int, limit: int) -> list[ReadingRow]:
         step = max(1, -(-(to_us - from_us) // limit))
         found = self._reader.rows(_Q["readings"], (sensor, quantity, from_us, to_us, step))
-        return _typed(ReadingRow, found)
+        return rows_of(ReadingRow, found)
 
     def events(self, after: int = 0, limit: int = 500) -> list[Record]:
         found = self._reader.rows(_Q["events"], (after, limit))
         return [Record(n, codec.decode(body)) for n, body in found]
 
     def access(self, limit: int = 100) -> list[AccessRow]:
-        return _typed(AccessRow, self._reader.rows(_Q["access"], (limit,)))
+        return rows_of(AccessRow, self._reader.rows(_Q["access"], (limit,)))
 
     def sizes(self) -> StoreSizes:
         events, alerts, open_alerts, judged = self._reader.rows(_Q["sizes"])[0]
@@ -291,19 +290,3 @@ def catch_up(
         store.apply(log, records)
         subscription.commit(records[-1].offset)
     return len(records)
-
-
-def _typed(kind: type[_Row], rows: list[Any]) -> list[_Row]:
-    """Rows of a query, whose columns are the fields of `kind` in order, as values."""
-    names = kind.__struct_fields__  # type: ignore[attr-defined]
-    return [
-        msgspec.convert(
-            {
-                name: msgspec.json.decode(value) if name in JSON_COLUMNS else value
-                for name, value in zip(names, row, strict=True)
-            },
-            kind,
-            strict=False,
-        )
-        for row in rows
-    ]

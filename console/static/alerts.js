@@ -211,7 +211,7 @@ export class Alerts {
     if (alert.place) rows.push([t("place"), `${alert.place[1].toFixed(6)}, ${alert.place[0].toFixed(6)}`]);
     if (alert.verdict) rows.push([t("judgement"), t("judgedBy", { verdict: t(`judge.${alert.verdict}`), who: alert.judged_by })]);
     for (const [key, value] of Object.entries(alert.detail)) if (!OURS[key]) rows.push([word(key), typeof value === "number" ? +value.toFixed(2) : value]);
-    return el("dl", { class: "facts" }, ...rows.map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, String(v)))));
+    return el("dl", { class: "facts" }, ...rows.filter(([, v]) => v !== "").map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, String(v)))));
   }
 
   async clip(id, tries) {

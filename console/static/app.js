@@ -125,7 +125,7 @@ async function load() {
     if (camera.looking) tiles.get(camera.id)?.setView(camera.looking);
   }
   faults.load(cameras.cameras);
-  if (page.may("faces") && site.cameras.some((camera) => camera.kind === "face")) await faces.load();
+  if (page.may("faces") && site.cameras.some((camera) => camera.kind === "face")) await faces.load().catch((error) => faces.failed(error));
   alarms();
   for (const tile of tiles.values()) tile.showCounts();
   figures();

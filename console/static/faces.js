@@ -26,7 +26,12 @@ export class Faces {
   // Captures and deletions come one by one; the list is read again once they have settled.
   push() {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.load().catch((error) => { this.holding.textContent = error.message; }), SETTLE);
+    this.timer = setTimeout(() => this.load().catch((error) => this.failed(error)), SETTLE);
+  }
+
+  failed(error) {
+    this.section.hidden = false;
+    this.holding.textContent = error.message;
   }
 
   show() {

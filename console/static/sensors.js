@@ -7,6 +7,7 @@ const W = 240;
 const H = 34;
 const HOUR = 3600e6;
 const POINTS = 240;
+const UNITS = { Cel: "°C", "%RH": "%", "/": "" }; // SENML's names where others are better known
 const SHOWN = 60; // cards: those with an open alert first
 
 export class Sensors {
@@ -91,7 +92,7 @@ export class Sensors {
     const values = [...(this.values.get(id) ?? new Map())];
     if (!values.length) return [el("p", { class: "muted" }, t("sensorSilent"))];
     return values.map(([quantity, known]) => el("div", { class: "value", "data-quantity": quantity },
-      el("span", {}, wordOf("quantity", quantity)), el("b", {}, `${+known.value.toPrecision(4)} ${known.unit}`.trim()),
+      el("span", {}, wordOf("quantity", quantity)), el("b", {}, `${+known.value.toPrecision(4)} ${UNITS[known.unit] ?? known.unit}`.trim()),
       el("span", { class: "muted", "data-time": known.time_us }, ago(known.time_us)), sparkline(known.points)));
   }
 

@@ -36,7 +36,7 @@ export class Tile {
     this.screen = el("button", { type: "button", class: "screen", "aria-label": this.camera.name,
       onclick: () => this.page.focus(this) }, this.video, this.image, this.canvas, this.noteBox);
     this.node = el("article", { class: "tile", "data-camera": this.camera.id },
-      el("div", { class: "tile-head" }, el("h3", {}, this.camera.name), this.kind, this.tags),
+      el("div", { class: "tile-head" }, el("div", { class: "title" }, el("h3", {}, this.camera.name), this.kind), this.tags),
       this.screen, this.counts, this.trouble);
     this.overlay = new Overlay(this.canvas, this.camera);
     new ResizeObserver(() => this.redraw()).observe(this.canvas);
