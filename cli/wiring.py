@@ -41,7 +41,7 @@ from pipeline.scheduler import Scheduler, SchedulerSettings
 from pipeline.service import Service
 from pipeline.sink import JournalSink, unpack
 from pipeline.worker import Worker
-from storage import retention
+from storage import retention, trace
 from storage.captures import sweep_faces
 from storage.journal import Journal
 from storage.logbus import LogBus

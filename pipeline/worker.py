@@ -87,8 +87,8 @@ class Beside(Protocol):
     def stop(self) -> None:
         """Ask it to end."""
 
-    def join(self, timeout_s: float) -> bool:
-        """Wait for its end; False if that took longer."""
+    def join(self, timeout_s: float) -> None:
+        """Wait for its end, so long at most."""
 
 
 class Worker:
