@@ -126,8 +126,10 @@ class Worker:
             LinliError: the analysis failed; the supervisor starts the process again, and it resumes.
         """
         self._scheduler.start()
-        for reader in (*self._readers, *self._beside):
+        for reader in self._readers:
             reader.start()
+        for one in self._beside:
+            one.start()
         try:
             while not stop.wait(2.0):
                 self.write(status)
@@ -141,7 +143,9 @@ class Worker:
 
     def drain(self) -> None:
         """Stop the readers, let the lanes run empty, commit."""
-        for reader in (*self._readers, *self._beside):
+        for one in self._beside:
+            one.stop()
+        for reader in self._readers:
             reader.stop()
         for one in self._beside:
             one.join(5.0)
