@@ -35,7 +35,7 @@ def seconds(pts: int) -> float:
 
 def rfc3339(capture_us: int) -> str:
     """Capture time as RFC 3339 in UTC with microseconds; the same number always gives the same text."""
-    return (_EPOCH + timedelta(microseconds=capture_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (_EPOCH + timedelta(microseconds=capture_us)).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def parse_rfc3339(text: str) -> int:
