@@ -180,6 +180,18 @@ def test_a_kill_at_any_step_neither_loses_nor_doubles(
     assert deaths >= len(STORY) - 1
 
 
+def test_the_state_says_where_to_go_on_whatever_the_bus_says(site: Site) -> None:
+    site.run()
+    site.happens(*STORY[:2])
+    at = site.journal.last_offset()
+    site.journal.commit(GROUP, at)
+    site.run()
+    assert len(site.told()) == 2
+    subscription = site.bus.subscribe(GROUP, ("alert",))
+    site.service().resume(subscription)
+    assert subscription.position == at, "nothing is read again"
+
+
 def test_many_records_at_once_are_the_same(site: Site, expected: list[Any]) -> None:
     site.run()
     site.happens(*STORY)

@@ -401,6 +401,13 @@ def test_a_late_reading_can_show_that_it_did_not_last() -> None:
     assert sensor.last(AlertRaised).since_us == START + 40 * S
 
 
+def test_what_was_under_way_for_long_can_undo_a_deadline_that_ran_out() -> None:
+    sensor = Sensor(Threshold(name="x", quantity="level", above=10, clear_above=8, for_s=30))
+    sensor.read(0, 11)
+    assert sensor.tick(40) == ["raised"]
+    assert sensor.read(20, 9, arrives=41) == ["cleared"], "on the way to an alert the full limit counts"
+
+
 def test_an_alert_stays_the_same_when_a_late_reading_moves_its_beginning() -> None:
     sensor = Sensor(FLOODED)
     assert sensor.read(20, 11) == ["raised"]
@@ -430,6 +437,8 @@ def test_what_is_kept_of_a_fast_sensor_is_bounded() -> None:
     state = sensor.engine.snapshot()
     assert len(state["streams"]["level"]["readings"]) == MOST_KEPT
     assert len(json.dumps(state)) < 20_000
+    sensor.read(10.001, 11, arrives=30)
+    assert sensor.engine.snapshot()["streams"] == state["streams"], "its window is shorter"
 
 
 def test_a_value_that_is_no_number_is_refused_and_a_huge_one_does_no_harm() -> None:
