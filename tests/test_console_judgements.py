@@ -167,6 +167,7 @@ def test_a_fault_shows_the_picture_before_and_after_and_each_look_is_noted(stage
 def test_no_other_picture_is_reached_through_a_fault(locked: Stage, rest: str) -> None:
     fault = locked.happens(Health(what="black", state="raised", message="black; look at it"))
     locked.settled()
+    (locked.objects / "health/none-before.jpg").write_bytes(b"of a fault that is not known any more")
     with locked.client(OFFICE_TOKEN) as office, locked.client() as nobody:
         assert office.get(f"/api/health/{rest.format(fault.id)}").status_code == 404
         assert nobody.get(f"/api/health/{fault.id}/before").status_code == 401
