@@ -46,13 +46,12 @@ class Opener:
                 "originals cannot be opened on this machine: [faces] of the site file names no `identity`; "
                 "take the file to where the identity is kept",
             )
-        self._check(who)
         if self._waiting >= WAITING:
             raise Problem(503, "others are opening pictures; ask again", headers={"retry-after": "10"})
         self._waiting += 1
         try:
             async with self._lock:
-                self._check(who)  # of those that waited before it some may have been wrong
+                self._check(who)
                 identity = await to_thread.run_sync(read_identity, self._identity)
                 return await to_thread.run_sync(unseal, sealed, identity, passphrase)
         except AccessDenied:
@@ -66,7 +65,7 @@ class Opener:
         recent = [at for at in self._wrong.get(who, ()) if now - at < WITHIN_S]
         self._wrong[who] = recent
         if len(recent) >= WRONG:
-            wait = int(recent[-WRONG] + WITHIN_S - now) + 1
+            wait = int(recent[0] + WITHIN_S - now) + 1
             raise Problem(
                 429,
                 f"{len(recent)} wrong passphrases; try again in {wait} s",

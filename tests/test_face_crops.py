@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.observations import Box
-from pipeline.face_crops import BLOCKS, Pixels, original, pixelated
+from pipeline.face_crops import Pixels, original, pixelated
 
 W, H = 320, 240
+BLOCKS = 8
+"""Across a face, as the documents say."""
 NOISE = np.random.default_rng(7).integers(0, 256, (H, W, 3), dtype=np.uint8)
 """Every pixel tells: whatever is averaged shows it."""
 FRAME = av.VideoFrame.from_ndarray(NOISE, format="bgr24")
