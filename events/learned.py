@@ -30,7 +30,7 @@ from events.events import Reason
 from events.geometry import Polygon
 from events.media import TICKS
 from events.passes import AWAY, HOLD, Pass, Scored, began, doing, goes_on, held, look
-from events.rarity import DAY, LEAST, Rarity, RarityState
+from events.rarity import BIN, DAY, LEAST, Limit, Rarity, RarityState
 from events.rules import Anomaly, Rule
 from events.scene import Naming, Scene
 from events.targets import Target
@@ -75,7 +75,7 @@ class LearnedState(msgspec.Struct):
 
     passes: dict[int, Pass] = {}
     records: dict[str, Record] = {}
-    limits: list[int] = msgspec.field(default_factory=lambda: [LEAST] * len(ATTRIBUTES))
+    limits: list[Limit] = msgspec.field(default_factory=lambda: [Limit(LEAST, BIN)] * len(ATTRIBUTES))
     margins: dict[int, int] = {}
     """By attribute and cell, hundredths."""
     muted: dict[str, int] = {}
@@ -216,7 +216,7 @@ class LearnedWatch(Watch):
         note(one.passed, did)
         scores = held(one.recent)
         one.peaks = [max(pair) for pair in zip(one.peaks, scores, strict=True)]
-        excess, index = self._excess(scores, did)
+        excess, index = self.excess(scores, (did.x, did.y), did.group)
         if excess < 0 or not self.ready:
             self.alerts.lapses(target.serial, "returned")
         else:
@@ -228,20 +228,19 @@ class LearnedWatch(Watch):
             self.density.drop_speeds()
         self.state.unit = unit
 
-    def _excess(self, scores: list[int], did: Doing) -> tuple[int, int]:
-        """By how much the most unusual attribute is above its limit, and which it is."""
+    def excess(self, scores: list[int], place: tuple[float, float], group: str) -> tuple[int, int]:
+        """By how much the most unusual attribute is above its limit there (hundredths of an e-fold of
+        rarity; below 0: it is not), and which it is."""
         state = self.state
-        cells = [cell for weight, cell in around(did.x, did.y) if weight > 0]
-        best = (-1, 0)
-        for index, score in enumerate(scores):
-            excess = score - state.limits[index]
-            if excess <= best[0]:
+        cells = [cell for weight, cell in around(*place) if weight > 0]
+        best = (-100_000, 0)
+        for index, (score, limit) in enumerate(zip(scores, state.limits, strict=True)):
+            if state.muted and any(_mute(index, group, cell) in state.muted for cell in cells):
                 continue
-            if state.muted and any(_mute(index, did.group, cell) in state.muted for cell in cells):
-                continue
+            over = score - limit.score
             if state.margins:
-                excess -= max(state.margins.get(index * CELLS + cell, 0) for cell in cells)
-            best = max(best, (excess, index))
+                over -= max(state.margins.get(index * CELLS + cell, 0) for cell in cells)
+            best = max(best, (100 * over // limit.fold, index))
         return best
 
     def _alert(self, one: Pass, index: int, did: Doing, target: Target, scene: Scene) -> None:

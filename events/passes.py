@@ -10,7 +10,7 @@ from events.media import TICKS, ticks
 from events.scene import Scene
 from events.targets import Target
 
-LEAST_MOMENT = ticks(0.5)
+LEAST_MOMENT = ticks(0.35)
 """A moment lasts so long, and at least two looks."""
 HOLD = 3
 """So many moments in a row must be unusual."""

@@ -3,12 +3,13 @@
 Each pass leaves, for each attribute, the highest score that it held (`events/learned.py`), taken before
 anything was learned from it. Their histogram over watched time tells how many passes a day reach a score, and
 so the score at which about so many alerts a day are to be expected: the limit. The tail is an exponential
-fitted to the `TAIL` highest passes (peaks over threshold; Davison and Smith 1990, with shape 0), so a limit can
-lie beyond what was ever seen.
+fitted to the `TAIL` highest passes (peaks over threshold; Davison and Smith 1990, with shape 0), so that a
+limit can lie beyond what was ever seen.
 """
 
 from collections.abc import Sequence
 from math import log
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,6 +27,14 @@ further, as of a probability."""
 LEAST = 200
 """No limit is below this score: one in a hundred is nothing unusual."""
 DAY = 86_400 * TICKS
+
+
+class Limit(NamedTuple):
+    """Above this score something is unusual. Hundredths."""
+
+    score: int
+    fold: int
+    """So much further, it is e times as rare."""
 
 
 class RarityState(msgspec.Struct):
@@ -54,8 +63,8 @@ class Rarity:
         self.state.peaks = [faded(counts) for counts in self.state.peaks]
         (self.state.watched,) = faded((self.state.watched,))
 
-    def limit(self, index: int, a_day: float) -> int:
-        """The score that about `a_day` passes a day reach in this attribute, hundredths."""
+    def limit(self, index: int, a_day: float) -> Limit:
+        """The score that about `a_day` passes a day reach in this attribute."""
         wanted = a_day * self.state.watched / DAY
         counts = self.state.peaks[index]
         reached, excess = 0.0, 0.0
@@ -65,9 +74,9 @@ class Rarity:
             if reached >= max(TAIL, wanted):
                 break
         if not 0 < wanted < reached:
-            return LEAST
+            return Limit(LEAST, round(MEAN * BIN))
         mean = max(MEAN, (excess - reached / 2) / reached) * BIN
-        return max(LEAST, round(bin * BIN + mean * log(reached / wanted)))
+        return Limit(max(LEAST, round(bin * BIN + mean * log(reached / wanted))), round(mean))
 
     def percentile(self, index: int, score: int) -> float:
         """Share of the passes that stayed below this score, percent; never quite 100."""
