@@ -15,6 +15,7 @@ from console.access import PrivacySettings
 from events.errors import ConfigError
 from events.geometry import Point, is_simple, signed_area
 from events.ground import Ground, Latitude, Longitude, PointPair
+from events.joint_rules import Joint, check_joints
 from events.rules import WHOLE, Rule
 from ingest.sensorfile import Sensor, Sensors, check_sensors
 from storage.captures import FacesSettings
@@ -252,6 +253,7 @@ class SiteFile(Section, frozen=True, kw_only=True):
     faces: FacesSettings = FacesSettings()
     sensors: Sensors = Sensors()
     sensor: tuple[Sensor, ...] = ()
+    joint: tuple[Joint, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.camera:
@@ -259,7 +261,9 @@ class SiteFile(Section, frozen=True, kw_only=True):
         ids = [camera.id for camera in self.camera]
         if twice := {i for i in ids if ids.count(i) > 1}:
             raise ValueError(f"camera ids must differ, twice: {', '.join(sorted(twice))}")
-        check_sensors(self.sensor, {c.id: [rule.name for rule in c.rules] for c in self.camera})
+        rules = {c.id: [rule.name for rule in c.rules] for c in self.camera}
+        check_sensors(self.sensor, rules)
+        check_joints(self.joint, rules, {s.id: [rule.name for rule in s.rules] for s in self.sensor})
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ within_s = 300
 severity = "critical"
 """
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from events.events import Severity
@@ -54,3 +56,28 @@ class Joint(NamedRule, frozen=True, kw_only=True):
         if len(self.of) < 2 or len(set(self.of)) < len(self.of):
             self._refuse("of", "needs two different parts or more")
         self._not_negative("within_s")
+
+
+def check_joints(
+    joints: Sequence[Joint], cameras: Mapping[str, Sequence[str]], sensors: Mapping[str, Sequence[str]]
+) -> None:
+    """That the parts exist. Cameras and sensors by id, each with the names of its rules.
+
+    Raises:
+        ValueError: names the joint alert, what is not there, and what is.
+    """
+    names = [joint.name for joint in joints]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"joint alerts must differ in name, twice: {', '.join(sorted(twice))}")
+    for joint in joints:
+        for part in joint.of:
+            kind, id_ = ("camera", part.camera) if part.camera else ("sensor", part.sensor)
+            known = cameras if part.camera else sensors
+            if id_ not in known:
+                there = ", ".join(known) or "none"
+                raise ValueError(f"joint {joint.name!r}: there is no {kind} {id_!r} (there are {there})")
+            if part.rule not in known[id_]:
+                raise ValueError(
+                    f"joint {joint.name!r}: {kind} {id_} has no rule {part.rule!r} "
+                    f"(there are {', '.join(known[id_]) or 'none'})"
+                )

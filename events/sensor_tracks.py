@@ -14,8 +14,8 @@ from events.sensor_conditions import CONDITIONS, UNSURE, Condition, Detail, Find
 from events.sensor_rules import Deviation, Rate, SensorRule, Silence, Threshold
 
 PATIENCE_US = 2_000_000
-"""A deadline that no reading has passed runs out so much later on the box's clock: what was measured before
-it may be under way."""
+"""A deadline that no reading has passed runs out so long after it and after the last arrival, on the box's
+clock: what was measured before it may be under way, above all while readings of an outage are coming in."""
 
 
 class Life(msgspec.Struct):
@@ -157,6 +157,9 @@ class Told(msgspec.Struct):
 class Watch:
     """One rule: what follows from the readings that are settled and from all of them, and what was told."""
 
+    by_tick = False
+    """Told by ticks alone."""
+
     def __init__(self, rule: SensorRule) -> None:
         self.rule: SensorRule = rule
         self.told: Told | None = None
@@ -204,6 +207,7 @@ class ValueWatch(Watch):
         super().__init__(rule)
         self._settled = Track(rule, unit)
         self._head = Track(rule, unit)
+        self._heard_us = 0
 
     def settle(self, time_us: int, value: float) -> None:
         self._settled.look(time_us, value)
@@ -216,24 +220,32 @@ class ValueWatch(Watch):
         for time_us, value in readings:
             self._head.look(time_us, value)
 
+    def hear(self, received_us: int) -> None:
+        self._heard_us = max(self._heard_us, received_us)
+
+    def set_back(self, now_us: int) -> None:
+        self._heard_us = min(self._heard_us, now_us)
+
     def present(self, now_us: int) -> TrackState:
-        return self._head.at(now_us - PATIENCE_US)
+        return self._head.at(now_us - PATIENCE_US) if now_us >= self.due_us else self._head.state
 
     @property
     def due_us(self) -> int:
-        return self._head.deadline_us + PATIENCE_US
+        return max(self._head.deadline_us, self._heard_us) + PATIENCE_US
 
     def kept(self) -> dict[str, Any]:
-        return {"settled": self._settled.kept()}
+        return {"settled": self._settled.kept(), "heard_us": self._heard_us}
 
     def go_on(self, kept: dict[str, Any]) -> None:
         self._settled.go_on(msgspec.convert(kept["settled"], TrackState))
+        self._heard_us = int(kept["heard_us"])
 
 
 class SilenceWatch(Watch):
     """Silence: by arrival."""
 
     rule: Silence
+    by_tick = True
 
     def __init__(self, rule: Silence) -> None:
         super().__init__(rule)
@@ -263,7 +275,7 @@ class SilenceWatch(Watch):
 
     @property
     def due_us(self) -> int:
-        return self._quiet_us + self._for
+        return self._quiet_us + self._for if self.told is None else FOREVER_US
 
     def kept(self) -> dict[str, Any]:
         return {"quiet_us": self._quiet_us}

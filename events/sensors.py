@@ -15,7 +15,7 @@ medians and rates, and it can show that a condition did not hold for so long, or
 **Time.** The box's clock drives silence, and deadlines that no reading has passed. A deadline has its own
 time, so it makes no difference when `tick` is called, or whether it is, before the next reading arrives: who
 feeds the same readings again to an engine restored from a snapshot gets the same alerts with the same ids.
-(`listen` is the exception: take a snapshot after it.)
+The exception is silence, which only `tick` tells: a snapshot belongs to what it said, and after `listen`.
 """
 
 from bisect import bisect_left
@@ -142,7 +142,7 @@ class SensorEngine:
         """
         if not isfinite(value):
             raise ValueError(f"sensor {self._sensor!r}: {quantity} of {value} is not a number")
-        said = self.tick(received_us)
+        said = self._pass(received_us, by_tick=False)
         stream = self._streams.get(quantity)
         if stream is None or time_us < stream.floor_us or time_us > received_us + self._late_us:
             return said
@@ -169,24 +169,8 @@ class SensorEngine:
         return said
 
     def tick(self, now_us: int) -> list[Said]:
-        """The box's clock, microseconds since 1970: time passes."""
-        if now_us < self._now_us - SET_BACK_US:
-            self._now_us, self._due_us = now_us, 0
-            for watch in self._watches:
-                watch.set_back(now_us)
-        self._now_us = max(self._now_us, now_us)
-        if self._now_us < self._due_us:
-            return []
-        said: list[Said] = []
-        for kept in self._removed:
-            assert kept.told is not None
-            self._clear(kept.rule.name, kept.told, "rule-removed", (kept.true_us, self._now_us), said)
-        self._removed = []
-        for watch in self._watches:
-            watch.listen(self._now_us, again=False)
-            self._tell(watch, said, newest=True)
-        self._due_us = self._next_due()
-        return said
+        """The box's clock, microseconds since 1970: time passes. Keep a snapshot with what is said of it."""
+        return self._pass(now_us, by_tick=True)
 
     @property
     def open(self) -> dict[str, str]:
@@ -240,6 +224,28 @@ class SensorEngine:
             for watch in self._of[quantity]:
                 watch.replay(stream.readings)
 
+    def _pass(self, now_us: int, by_tick: bool) -> list[Said]:
+        """Let time pass. Whether there was silence before a reading only ticks can know: they stop while
+        nobody listens."""
+        if now_us < self._now_us - SET_BACK_US:
+            self._now_us, self._due_us = now_us, 0
+            for watch in self._watches:
+                watch.set_back(now_us)
+        self._now_us = max(self._now_us, now_us)
+        if self._now_us < self._due_us:
+            return []
+        said: list[Said] = []
+        for kept in self._removed:
+            assert kept.told is not None
+            self._clear(kept.rule.name, kept.told, "rule-removed", (kept.true_us, self._now_us), said)
+        self._removed = []
+        for watch in self._watches:
+            watch.listen(self._now_us, again=False)
+            if by_tick or not watch.by_tick:
+                self._tell(watch, said, newest=True)
+        self._due_us = self._next_due()
+        return said
+
     def _settle(self, stream: _Stream, watches: Sequence[Watch]) -> None:
         """Let go of readings that are older than any that is still taken."""
         readings = stream.readings
@@ -251,9 +257,9 @@ class SensorEngine:
                 watch.settle(*reading)
 
     def _next_due(self) -> int:
-        """When `tick` has something to do; what is due by now was done."""
-        later = [due for watch in self._watches if (due := watch.due_us) > self._now_us]
-        return min(later, default=FOREVER_US)
+        """When there is something to do; what is due by now was done, but for what waits for a tick."""
+        dues = [(watch.due_us, watch.by_tick) for watch in self._watches]
+        return min((due for due, waits in dues if waits or due > self._now_us), default=FOREVER_US)
 
     def _tell(self, watch: Watch, said: list[Said], newest: bool) -> None:
         """Say in what the present differs from what was told. `newest`: it follows from a newer reading or

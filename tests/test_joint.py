@@ -22,7 +22,7 @@ from events.events import (
     sensor_source,
 )
 from events.joint import REMEMBER_S, JointEngine, joint_source
-from events.joint_rules import Joint, Part
+from events.joint_rules import Joint, Part, check_joints
 from events.noted import Noted
 
 S = 1_000_000
@@ -102,6 +102,30 @@ def test_it_is_read_from_toml() -> None:
 def test_two_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="'danger'"):
         JointEngine("town", [JOINT, JOINT])
+
+
+@pytest.mark.parametrize(
+    ("joint", "says"),
+    [
+        (
+            Joint(name="x", of=(MANHOLE, Part(camera="gate", rule="roadway"))),
+            "no camera 'gate' .there are lane",
+        ),
+        (Joint(name="x", of=(LANE, Part(sensor="lane", rule="roadway"))), "no sensor 'lane'"),
+        (
+            Joint(name="x", of=(MANHOLE, Part(camera="lane", rule="open"))),
+            "lane has no rule 'open' .there are road",
+        ),
+        (Joint(name="x", of=(LANE, Part(sensor="manhole-7", rule="wet"))), "manhole-7 has no rule 'wet'"),
+    ],
+)
+def test_a_part_that_is_not_there_is_named(joint: Joint, says: str) -> None:
+    cameras, sensors = {"lane": ["roadway"]}, {"manhole-7": ["open"]}
+    check_joints([JOINT], cameras, sensors)
+    with pytest.raises(ValueError, match=says):
+        check_joints([joint], cameras, sensors)
+    with pytest.raises(ValueError, match="twice: danger"):
+        check_joints([JOINT, JOINT], cameras, sensors)
 
 
 # What is said
