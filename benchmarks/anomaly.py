@@ -25,8 +25,8 @@ Baselines on the same moments (`events.doings.Doing`), by the same rule that sev
 unusual: the speed alone; after Reiss and Hoshen (arXiv 2212.00789) a Gaussian mixture (5) of the velocities
 and nearest neighbours (1) of the rest, each scaled from least to 99.9th percentile over training and summed;
 and nearest neighbours of all. They keep up to 20,000 moments. Limits: 4 to 19 identities a scene and a few
-minutes of footage, so training sees few habits, the variation is made, and the figures say little about a real
-street. The smoothing, the length of a moment and the least stay were chosen while looking at `known ways`.
+minutes of footage, so training sees few habits, the variation is made, and the figures say little about a
+real street. Smoothing, the length of a moment and the least stay were chosen while looking at `known ways`.
 
     python -m benchmarks.anomaly --json [--quick]
 """

@@ -220,23 +220,23 @@ class Density:
         return share
 
     def _hour(self, doing: Doing) -> float:
+        """Share of the passes in hours as quiet as this one; one pass more, for what was not seen yet."""
         rates = self.rates(doing.group)
         here = rates[int(doing.hour) % 24]
         known = [rate for rate in rates if rate is not None]
         if here is None or len(known) < 2:
             return 1.0
-        return sum(rate for rate in known if rate <= here) / sum(known)
+        once = len(known) * HOUR / sum(self._state.watched)
+        return (sum(rate for rate in known if rate <= here) + once) / (sum(known) + once)
 
     def rates(self, group: str) -> list[float | None]:
         """Passes an hour, by hour of the day, each together with its neighbours; None: not watched enough."""
-        counts = self._state.hours.get(group, [0] * 24)
+        counts, watched = self._state.hours.get(group, [0] * 24), self._state.watched
         rates: list[float | None] = []
         for h in range(24):
-            near = ((h - 1) % 24, h, (h + 1) % 24)
-            watched = self._state.watched[h] / HOUR
-            span = sum(k * self._state.watched[i] for i, k in zip(near, (1, 2, 1), strict=True)) / HOUR
-            passes = sum(k * counts[i] for i, k in zip(near, (1, 2, 1), strict=True)) / UNIT
-            rates.append((passes + 2.0) / span if watched >= LEAST_HOURS else None)
+            near = ((h - 1) % 24, h, h, (h + 1) % 24)
+            passes, span = sum(counts[i] for i in near) / UNIT, sum(watched[i] for i in near) / HOUR
+            rates.append(passes / span if watched[h] >= LEAST_HOURS * HOUR else None)
         return rates
 
     # --- what is usual

@@ -5,18 +5,7 @@ for each attribute (`events/density.py`); a score holds when `HOLD` moments in a
 bad box does nothing. When the held score of an attribute is above its limit (`events/rarity.py`), that is an
 alert. When the pass is over it is learned, so a pass is always scored by what came before it.
 
-A pass with an alert is not learned, but kept as a record until somebody judges it:
-
-    verdict   learned    counts for the limit    besides
-    (none)    no         yes                     after `PATIENCE` watched it is learned as a quarter of a pass
-    true      never      no
-    false     yes        yes                     the limit rises for this attribute at this place
-    ignore    yes        yes                     this attribute is not alerted for this kind at this place
-
-What nobody judges is learned a little, and late: a change that stays (a new path, a stall that is there to
-stay) would else alarm for ever, and one incident that nobody judged makes too little of a habit to hide the
-next. As it counts for the limit at once, there are about `rate` alerts a day even where nobody judges. A
-later verdict takes back what the earlier one did.
+A pass with an alert is not learned until somebody judges it (`events/verdicts.py`).
 """
 
 from typing import Any
@@ -24,8 +13,8 @@ from typing import Any
 import msgspec
 
 from events.alerts import Alerts, AlertsState
-from events.density import STEPS, UNIT, Density, DensityState, around, faded
-from events.doings import ATTRIBUTES, CELLS, Doing, Passed, cell_of, group_of, note
+from events.density import STEPS, UNIT, Density, DensityState, around
+from events.doings import ATTRIBUTES, Doing, cell_of, group_of, note
 from events.events import Reason
 from events.geometry import Polygon
 from events.media import TICKS
@@ -35,51 +24,18 @@ from events.rules import Anomaly, Rule
 from events.scene import Naming, Scene
 from events.targets import Target
 from events.unusual import History, detail
+from events.verdicts import Record, Verdicts, VerdictsState
 from events.watch import Verdict, Watch, evidence
 
-PATIENCE = 86_400 * TICKS
-"""Watched time for which an alert may be judged before it is learned a little."""
-LITTLE = UNIT // 4
-RECORDS = 32
 PASSES = 64
 """Most targets that are watched at once."""
-MARGIN = 50
-"""Hundredths of a score by which a limit rises where an alert was false."""
-MOST_MARGIN = 200
-
-
-class Record(msgspec.Struct):
-    """A pass that raised an alert."""
-
-    group: str
-    attribute: int
-    cell: int
-    passed: Passed | None = None
-    """None: it is not over."""
-    peaks: list[int] = []
-    ended: int = 0
-    """Watched ticks."""
-    verdict: Verdict | None = None
-    expired: bool = False
-    learned: int = 0
-    """The weight with which it is in the density, and in the limits."""
-    counted: int = 0
-    eased: bool = False
-    """The limit was raised, by `margin`."""
-    margin: int = 0
-    muted: bool = False
 
 
 class LearnedState(msgspec.Struct):
     """All that the watch remembers beside density, limits and alerts."""
 
     passes: dict[int, Pass] = {}
-    records: dict[str, Record] = {}
     limits: list[Limit] = msgspec.field(default_factory=lambda: [Limit(LEAST, BIN)] * len(ATTRIBUTES))
-    margins: dict[int, int] = {}
-    """By attribute and cell, hundredths."""
-    muted: dict[str, int] = {}
-    """By attribute, group and cell: how many verdicts ask for it."""
     watched: int = 0
     """Ticks in all."""
     last: int = -1
@@ -101,6 +57,7 @@ class LearnedWatch(Watch):
         self.alerts = Alerts(naming, "anomaly", rule.severity, (0.0, rule.clear_s), self.drafts)
         self.density = Density([group_of(label) for label in rule.labels])
         self.rarity = Rarity()
+        self.verdicts = Verdicts(self.density, self.rarity)
         self.state = LearnedState()
         self._labels = frozenset(rule.labels)
         self._polygon = Polygon(rule.polygon)
@@ -158,6 +115,7 @@ class LearnedWatch(Watch):
             ("alerts", self.alerts, "state", AlertsState),
             ("density", self.density, "state", DensityState),
             ("rarity", self.rarity, "state", RarityState),
+            ("verdicts", self.verdicts, "state", VerdictsState),
             ("learned", self, "state", LearnedState),
         ]
 
@@ -178,23 +136,14 @@ class LearnedWatch(Watch):
         self.density.watch(int(self._hour(scene.capture_us)), passed)
         while state.watched >= (state.faded + 1) * self._step:
             self._fade()
-        for record in state.records.values():
-            if record.passed and not record.expired and state.watched - record.ended >= PATIENCE:
-                record.expired = True
-                self._settle(record)
+        self.verdicts.expire(state.watched)
 
     def _fade(self) -> None:
         state = self.state
         state.faded += 1
         self.density.fade()
         self.rarity.fade()
-        state.margins = {
-            key: left for key, margin in state.margins.items() if (left := faded((margin,))[0]) > 0
-        }
-        for record in state.records.values():
-            record.learned, record.counted, record.margin = faded(
-                (record.learned, record.counted, record.margin)
-            )
+        self.verdicts.fade()
 
     # --- a target
 
@@ -231,16 +180,12 @@ class LearnedWatch(Watch):
     def excess(self, scores: list[int], place: tuple[float, float], group: str) -> tuple[int, int]:
         """By how much the most unusual attribute is above its limit there (hundredths of an e-fold of
         rarity; below 0: it is not), and which it is."""
-        state = self.state
         cells = [cell for weight, cell in around(*place) if weight > 0]
         best = (-100_000, 0)
-        for index, (score, limit) in enumerate(zip(scores, state.limits, strict=True)):
-            if state.muted and any(_mute(index, group, cell) in state.muted for cell in cells):
-                continue
-            over = score - limit.score
-            if state.margins:
-                over -= max(state.margins.get(index * CELLS + cell, 0) for cell in cells)
-            best = max(best, (100 * over // limit.fold, index))
+        for index, (score, limit) in enumerate(zip(scores, self.state.limits, strict=True)):
+            if not self.verdicts.mutes(index, group, cells):
+                over = score - limit.score - self.verdicts.margin(index, cells)
+                best = max(best, (100 * over // limit.fold, index))
         return best
 
     def _alert(self, one: Pass, index: int, did: Doing, target: Target, scene: Scene) -> None:
@@ -253,17 +198,15 @@ class LearnedWatch(Watch):
         if not one.alert:
             alert = self.alerts.state.alerts[target.serial]
             one.alert = self.naming.id(alert.epoch, alert.since_us, alert.key, "alert", alert.occurrence)
-            self._keep(one.alert, Record(one.passed.group, index, cell_of(did.x, did.y)))
+            self.verdicts.keep(one.alert, Record(one.passed.group, index, cell_of(did.x, did.y)))
 
     # --- learning
 
     def _finish(self, one: Pass) -> None:
         """A pass is over: learn it, or wait for a verdict."""
-        record = self.state.records.get(one.alert)
-        if record is not None:
-            record.passed, record.peaks, record.ended = one.passed, one.peaks, self.state.watched
-            self._settle(record)
-        elif not one.alert and one.passed.samples:
+        if one.alert:
+            self.verdicts.over(one.alert, one.passed, one.peaks, self.state.watched)
+        elif one.passed.samples:
             self.density.learn(one.passed, UNIT)
             self.rarity.add(one.peaks)
             self.state.finished += 1
@@ -274,65 +217,6 @@ class LearnedWatch(Watch):
         share = self.rule.rate / len(ATTRIBUTES)
         self.state.limits = [self.rarity.limit(index, share) for index in range(len(ATTRIBUTES))]
 
-    def _keep(self, alert: str, record: Record) -> None:
-        """Remember a record. The oldest gives way, as if it had waited long enough."""
-        records = self.state.records
-        while len(records) >= RECORDS:
-            oldest = records.pop(next(iter(records)))
-            oldest.expired = True
-            self._settle(oldest)
-        records[alert] = record
-
     def judge(self, alert: str, verdict: Verdict) -> None:
-        record = self.state.records.get(alert)
-        if record is None or record.verdict == verdict:
-            return
-        record.verdict = verdict
-        self._settle(record)
-        self._renew_limits()
-
-    def _settle(self, record: Record) -> None:
-        """Make what was learned from a pass agree with its verdict; done twice it changes nothing."""
-        if record.passed is not None:
-            learned, counted = _WEIGHTS[record.verdict]
-            if record.verdict is None and record.expired:
-                learned = LITTLE
-            self.density.learn(record.passed, learned - record.learned)
-            self.rarity.add(record.peaks, counted - record.counted)
-            record.learned, record.counted = learned, counted
-        self._ease(record)
-        self._silence(record)
-
-    def _ease(self, record: Record) -> None:
-        """Raise the limit where an alert was false, or undo that."""
-        if record.eased == (record.verdict == "false"):
-            return
-        record.eased = not record.eased
-        margins, key = self.state.margins, record.attribute * CELLS + record.cell
-        now = margins.get(key, 0)
-        change = min(MARGIN, MOST_MARGIN - now) if record.eased else -min(record.margin, now)
-        record.margin = max(0, change)
-        margins[key] = now + change
-
-    def _silence(self, record: Record) -> None:
-        """Say no more where an alert is not wanted, or undo that."""
-        if record.muted == (record.verdict == "ignore"):
-            return
-        record.muted = not record.muted
-        muted, key = self.state.muted, _mute(record.attribute, record.group, record.cell)
-        muted[key] = muted.get(key, 0) + (1 if record.muted else -1)
-        if not muted[key]:
-            del muted[key]
-
-
-_WEIGHTS: dict[Verdict | None, tuple[int, int]] = {
-    None: (0, UNIT),
-    "true": (0, 0),
-    "false": (UNIT, UNIT),
-    "ignore": (UNIT, UNIT),
-}
-"""With which weight a pass with an alert is learned, and counts for the limit."""
-
-
-def _mute(attribute: int, group: str, cell: int) -> str:
-    return f"{ATTRIBUTES[attribute]} {group} {cell}"
+        if self.verdicts.judge(alert, verdict):
+            self._renew_limits()

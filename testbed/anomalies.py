@@ -1,8 +1,8 @@
 """Real tracks, looped with variation into days, and what is injected into them.
 
 A `Way` is a real object's boxes over time: from ground truth, from the product's detector and tracker, or,
-for cars seen from above, which the detectors do not know, from background subtraction and the tracker. `varied`
-makes another pass of it; the functions in `KINDS` make something that should not happen out of it.
+for cars seen from above, which the detectors do not know, from background subtraction and the tracker.
+`varied` makes another pass of it; the functions in `KINDS` make something that should not happen out of it.
 """
 
 from collections.abc import Callable, Sequence
