@@ -191,7 +191,8 @@ class SensorHub(Service):
             self._back = False
             self._record([], self._rules.listen(now, by_broker=True))
         said = self._rules.tick(now, connected)
-        states = self._rules.checkpoint(now) if self._rules.due(now) else []
+        # what only a tick tells, silence, does not come out again of the journal's readings
+        states = self._rules.checkpoint(now) if said or self._rules.due(now) else []
         if said or states:
             self._record(said, states)
         self._complaints.due(now)
