@@ -70,7 +70,35 @@ def site_file() -> str:
     out += ["## [[camera.rules]]", doc(rules)]
     for rule in get_args(rules.Rule):
         out += [f"### {_tag(rule)}", f'`kind = "{_tag(rule)}"`. {doc(rule)}', table(rule)]
+    shown = {access.Grant, *get_args(rules.Rule), *(_struct_of(field.type)[0] for field in structs.fields)}
+    inner = [struct for struct in _within(structs) if struct not in shown and struct is not settings.SiteFile]
+    if inner:
+        out.append("## Tables within tables")
+    for struct in inner:
+        out += [f"### {_tag(struct) or struct.__name__}", doc(struct), table(struct)]
     return _page(out).replace("[Grant](#grant)", "[privacy.grant](#privacygrant)")
+
+
+def _within(kind: kinds.Type) -> list[type]:
+    """The structs that the type is made of, itself included, each once, in the order of their fields."""
+    found: dict[type, None] = {}
+    match kind:
+        case kinds.StructType():
+            found[kind.cls] = None
+            parts = [field.type for field in kind.fields]
+        case kinds.UnionType():
+            parts = list(kind.types)
+        case kinds.TupleType():
+            parts = list(kind.item_types)
+        case kinds.VarTupleType():
+            parts = [kind.item_type]
+        case kinds.DictType():
+            parts = [kind.key_type, kind.value_type]
+        case _:
+            parts = []
+    for part in parts:
+        found |= dict.fromkeys(_within(part))
+    return list(found)
 
 
 def _without_rules(text: str) -> str:
@@ -92,7 +120,7 @@ def _struct_of(kind: kinds.Type) -> tuple[type, bool]:
 
 
 def _tag(struct: Any) -> str:
-    return str(struct.__struct_config__.tag)
+    return str(struct.__struct_config__.tag or "")
 
 
 def event_types() -> str:
