@@ -159,5 +159,5 @@ def _check_fields(raw: bytes) -> None:
 def _where(text: str) -> tuple[str, str]:
     """msgspec's message, and its place as a JSON pointer."""
     message, _, place = text.partition(" - at `$")
-    pointer = place.rstrip("`").replace("[", "/").replace("]", "").replace("/...", "/*").replace(".", "/")
+    pointer = place.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/")
     return message, pointer if place else ""
