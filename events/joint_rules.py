@@ -44,7 +44,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Joint(NamedRule, frozen=True, kw_only=True):
-    """[[joint]]: an alert made of others that are open at the same time."""
+    """An alert made of others that are open at the same time."""
 
     of: tuple[Part, ...]
     """Two parts or more."""
