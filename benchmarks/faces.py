@@ -8,7 +8,8 @@ with the best of *all* frames of its pass by the script's own measure: likeness 
 cover.
 
 Real: four clips of one talking face each from package registries (`testbed/face_sources.py`), looked at in
-pieces of four seconds, each a track of its own, and compared by `benchmarks/face_quality.py`; and the shared
+pieces of four seconds, each a track of its own, and compared with the best of every second frame by
+`benchmarks/face_quality.py`; and the shared
 clip in which people come one by one and never face the camera.
 
 Cost is CPU time of this process. Every frame: decode everything, detect in each frame, track. Lazy: the
@@ -101,7 +102,7 @@ def measure(quick: bool) -> dict[str, Any]:
         raise Missing(str(error)) from None
     cuts = faces.cut_faces(stills, detector)
     passes = faces.script(1, cuts, 15 if quick else 45, gap_s=(3.0, 6.0))
-    clip = composed(folder / f"passes-{len(passes)}-1.mp4", room, cuts, passes)
+    clip = composed(folder / f"passes-{len(passes)}-2.mp4", room, cuts, passes)
     synthetic = _synthetic(clip, cuts, passes, detector)
     seconds = 20.0 if quick else 60.0
     return {
@@ -111,9 +112,19 @@ def measure(quick: bool) -> dict[str, Any]:
         "inputs": _inputs(clip, cuts, passes),
         "real": (real := _real(clips, detector, seconds)),
         "people_one_by_one": None if quick else _nobody_faces(room, detector),
-        "reached": synthetic["lazy"]["found_of_every"] >= 0.98
-        and synthetic["lazy"]["cost_of_every"] <= 0.25
-        and min(synthetic["shots"]["worst"], real["shots"]["worst"]) >= 0.9,
+        "parts": (parts := _parts(synthetic, real["shots"])),
+        "reached": all(parts.values()),
+    }
+
+
+def _parts(synthetic: dict[str, Any], real: dict[str, Any]) -> dict[str, bool]:
+    """Which parts of the goal were reached; the last one is the strict reading of the shots' part."""
+    shots = synthetic["shots"], real
+    return {
+        "found": synthetic["lazy"]["found_of_every"] >= 0.98,
+        "cost": synthetic["lazy"]["cost_of_every"] <= 0.25,
+        "shots_on_average": all(s["mean"] >= 0.9 for s in shots),
+        "shots_of_every_track": all(s["worst"] >= 0.9 for s in shots),
     }
 
 
@@ -336,7 +347,7 @@ def _pieces(
     tracker, shots = ByteTracker(scores=FACE_SCORES), BestShots(ShotSettings(hold_s=60))
     answers: list[tuple[float | None, float]] = []
     good: dict[int, float] = {}
-    spent, looks, next_look = 0.0, 0, 0
+    spent, looks, next_look, n = 0.0, 0, 0, 0
 
     def close() -> None:
         given = shots.end()
@@ -350,11 +361,13 @@ def _pieces(
         assert frame.pts is not None
         assert frame.time_base is not None
         pts = round(frame.pts * frame.time_base * 90_000)
-        if pts > seconds * 90_000:
+        if pts >= round(seconds * 90_000):
             break
         if pts // round(PIECE_S * 90_000) > len(answers):
             close()
-        good[pts] = quality(frame, other)
+        n += 1
+        if n % 2 or pts >= next_look:
+            good[pts] = quality(frame, other)
         if pts < next_look:
             continue
         next_look = pts + 18_000 - 100

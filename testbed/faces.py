@@ -5,8 +5,9 @@ A face is cut from a photograph and drawn into each frame at a scripted size, tu
 front of an upright cylinder, which is turned), blur (Gaussian, as a part of the face's width) and cover (a
 plain object over part of it). How good a frame then is, is measured against the photograph itself: the
 structural similarity (Wang et al. 2004) of the encoded face to the sharp, uncovered original turned alike,
-both at the same place and size, times the squared cosine of the turn and the share that is not covered.
-Small size, blur, cover and the encoder's losses lower the first.
+both at the same place and size, times the squared cosine of the turn beyond 15 degrees (the photographs
+themselves look at the camera to within about as much) and the share that is not covered. Small size, blur,
+cover and the encoder's losses lower the first.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,8 @@ EFFECTS = ("scale", "blur", "turn", "cover", "all")
 SIZE, FPS, GOP_S = (1280, 720), 25, 2.0
 REFERENCE = 112
 """Width in pixels at which a face is compared with its original."""
+FRONTAL = 15.0
+"""Degrees of turn up to which a face counts as looking at the camera."""
 CYLINDER = 0.66
 """Radius of a head, in widths of its face's box."""
 
@@ -108,7 +111,7 @@ def _frontal(marks: Floats) -> bool:
     down = (mouth[0] + mouth[1]) / 2 - middle
     aside = abs(float((nose - middle) @ eyes)) / float(eyes @ eyes)
     level = abs(float(eyes[1])) / max(float(eyes[0]), 1e-3)
-    return aside < 0.28 and level < 0.27 and float(np.hypot(*eyes)) > 0.8 * float(np.hypot(*down))
+    return aside < 0.2 and level < 0.27 and float(np.hypot(*eyes)) > 0.8 * float(np.hypot(*down))
 
 
 def _cut(whole: Image, box: list[float]) -> Cut:
@@ -156,7 +159,8 @@ def truth(grey: Image, cut: Cut, one: FacePass, k: int) -> float:
     """How good the k-th frame of a pass is, from 0 to 1; `grey`: the luma of the frame as encoded."""
     m = one.moments[k]
     alike = similarity(placed(grey, one.box(k, cut)), cut.reference(m.turn))
-    return max(alike, 0.0) * float(np.cos(np.radians(m.turn))) ** 2 * (1 - m.cover)
+    turn = max(abs(m.turn) - FRONTAL, 0.0)
+    return max(alike, 0.0) * float(np.cos(np.radians(turn))) ** 2 * (1 - m.cover)
 
 
 # --- the script
