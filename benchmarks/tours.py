@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 
 import av
@@ -15,7 +16,7 @@ from ingest.gate import Luma, luma
 from testbed.dome import Bus, DomeSpec, Pose, Stop, film, pictures, plan, read_clip, steadied
 from testbed.sprites import Image
 
-RECIPE = 1
+RECIPE = 2
 """Part of the cached files' names: raise it when the pictures below change."""
 
 
@@ -67,24 +68,72 @@ _ASPHALT = _stops(
 )
 
 
-def tours(seconds: float, seed: int = 1) -> dict[str, Tour]:
-    """The three tours. Constants of the recogniser were tuned on `yard` alone, with seed 1."""
-    common = {"seconds": seconds, "steps": ((40.0, 0.7), (75.0, 1.1), (110.0, 0.85))}
-    return {
-        "yard": Tour(
-            clip="vtest.avi",
-            spec=DomeSpec(stops=_YARD, seed=seed, buses=(Bus(start_s=13), Bus(start_s=46.0)), **common),  # type: ignore[arg-type]
-        ),
-        "room": Tour(
-            clip="one-by-one-person-detection.mp4",
-            spec=DomeSpec(stops=_ROOM, seed=seed + 1, buses=(Bus(start_s=15), Bus(start_s=55.0)), **common),  # type: ignore[arg-type]
-        ),
-        "asphalt": Tour(
-            clip="car-detection.mp4",
-            spec=DomeSpec(stops=_ASPHALT, seed=seed + 2, buses=(Bus(start_s=30.0, cover=0.3),), **common),  # type: ignore[arg-type]
-            steady=True,
-        ),
+_CLIPS = {
+    "yard": ("vtest.avi", _YARD, 0.75),
+    "room": ("one-by-one-person-detection.mp4", _ROOM, 1.0),
+    "asphalt": ("car-detection.mp4", _ASPHALT, 1.0),
+}
+"""Clip, its written tour, and the height of a window, in heights of the clip, that is as wide as the clip."""
+_STEPS = ((40.0, 0.7), (75.0, 1.1), (110.0, 0.85))
+
+
+def written(seconds: float) -> dict[str, Tour]:
+    """The three tours on which the recogniser's constants were chosen."""
+    buses = {
+        "yard": (Bus(start_s=13), Bus(start_s=46)),
+        "room": (Bus(start_s=15), Bus(start_s=55)),
+        "asphalt": (Bus(start_s=30, cover=0.3),),
     }
+    return {
+        name: _tour(name, DomeSpec(stops=stops, seconds=seconds, steps=_STEPS, seed=n, buses=buses[name]))
+        for n, (name, (_, stops, _)) in enumerate(_CLIPS.items(), 1)
+    }
+
+
+def drawn(seconds: float, seed: int) -> dict[str, Tour]:
+    """Tours with stops, ways, dwells and buses drawn by chance: nothing was chosen by them."""
+    made = {}
+    for n, (name, (_, _, high)) in enumerate(_CLIPS.items()):
+        rng = np.random.default_rng([seed, n])
+        stops = _drawn_stops(rng, high)
+        starts = sorted(float(s) for s in rng.uniform(5, seconds - 15, 3))
+        buses = tuple(Bus(start_s=round(s, 1), cover=float(rng.uniform(0.2, 0.4))) for s in starts)
+        steps = tuple((round(float(s), 1), float(rng.uniform(0.6, 1.1))) for s in rng.uniform(0, seconds, 3))
+        spec = DomeSpec(stops=stops, seconds=seconds, seed=seed, buses=buses, steps=tuple(sorted(steps)))
+        made[name] = _tour(name, spec)
+    return made
+
+
+def _tour(name: str, spec: DomeSpec) -> Tour:
+    return Tour(clip=_CLIPS[name][0], spec=spec, steady=name == "asphalt")
+
+
+def _drawn_stops(rng: np.random.Generator, high: float) -> tuple[Stop, ...]:
+    """Five presets and two places that are none, each apart from the others by a tenth of its width or more,
+    or zoomed differently by a sixth or more."""
+    places: list[tuple[float, float, float]] = []
+    while len(places) < 7:
+        width = float(rng.uniform(0.34, 0.9))
+        tall = width * high
+        x = float(rng.uniform(width / 2, 1 - width / 2))
+        y = float(rng.uniform(tall / 2, 1 - tall / 2))
+        if all(
+            np.hypot(x - a, y - b) > 0.1 * min(width, w) or max(width / w, w / width) > 1.17
+            for a, b, w in places
+        ):
+            places.append((round(x, 3), round(y, 3), round(width, 3)))
+    names = ["a", "b", "", "c", "d", "", "e"]
+    return tuple(
+        Stop(
+            preset=name,
+            x=x,
+            y=y,
+            width=w,
+            dwell_s=round(float(rng.uniform(6, 15)), 1),
+            move_s=round(float(rng.uniform(0.5, 4)), 1),
+        )
+        for name, (x, y, w) in zip(names, places, strict=True)
+    )
 
 
 class Footage:
@@ -97,9 +146,10 @@ class Footage:
 
     def filmed(self, spec: DomeSpec) -> tuple[Path, list[Pose]]:
         """The clip that the dome sends and the truth of each of its frames; made once."""
+        key = sha256(msgspec.json.encode([spec, self._tour.steady])).hexdigest()[:12]
         folder = cache_folder() / "bench" / f"dome-{RECIPE}"
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{self._tour.clip.split('.')[0]}-{_key(spec, self._tour.steady)}.mp4"
+        path = folder / f"{self._tour.clip.split('.')[0]}-{key}.mp4"
         if not path.exists():
             part = path.with_suffix(".part.mp4")
             film(part, self.source, self.fps, spec)
@@ -119,12 +169,6 @@ class Footage:
             views = [p[: spec.size[1]] for p in pictures(self.source, here, poses, float(self.fps))]
             found[preset] = [np.median(np.stack(views), axis=0).astype(np.uint8)]
         return found
-
-
-def _key(spec: DomeSpec, steady: bool) -> str:
-    from hashlib import sha256
-
-    return sha256(msgspec.json.encode([spec, steady])).hexdigest()[:12]
 
 
 def decoded(path: Path, fps: Fraction) -> Iterator[tuple[int, int, bool, Luma]]:

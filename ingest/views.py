@@ -6,8 +6,10 @@ beyond `MOVED`, or a picture in which all at once nothing stands where it stood,
 picture that shows it. While it moves the anchor is the last picture that differed; once pictures have agreed
 with it for `SETTLE_S` the camera rests, and is compared with the presets' references.
 
-Something large that comes before the camera covers it bit by bit: what still shows stands still. Then the
-view is kept for `HOLD_S`, unless what shows is another preset. A dome's own word (ONVIF) is a second witness:
+What seems to have moved is first compared with the preset's reference: somebody who stood close when the
+camera settled and walks on leaves the rest where it was. Something large that comes before the camera covers
+it bit by bit; then the view is kept for `HOLD_S`, unless all that shows moves as one, or is another preset.
+A dome's own word (ONVIF) is a second witness:
 `moving` is believed at once, and a preset whose learned position is another one is not recognised.
 
 What cannot be told: a camera that turns while it is wholly covered or shows nothing with structure in it.
@@ -30,12 +32,12 @@ SHIFT = 0.015
 """Share of the picture's width by which a return to a preset may miss it."""
 ZOOM = 0.03
 """Share by which its zoom may."""
-KNOWN = 0.35
+KNOWN = 0.3
 """Least share of the reference's blocks that must be found to recognise a preset."""
 SEEN = 0.3
 """Least share of the anchor's blocks that must be found to say where they went."""
-COVERED = 0.65
-"""With fewer of the blocks found than this, something was already before the camera."""
+WHOLE = 0.5
+"""Least share of a covered view's blocks that move as one when the camera does."""
 MOVED = 0.4
 """Cells (160 across) of displacement from which the camera is taken to move: 0.25 % of the width."""
 STAYS = 0.25
@@ -83,6 +85,18 @@ class PtzPosition(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class _Found(msgspec.Struct, frozen=True):
+    """A preset that a picture shows."""
+
+    preset: str
+    score: float
+    place: tuple[int, float, float, float]
+    """Number of the reference that shows it best; the fit's dx, dy and zoom."""
+
+
+_NOWHERE = _Found("", 0.0, (0, 0.0, 0.0, 1.0))
+
+
 class Views:
     """One camera's view. `begin` or `restore` first, then `see` pictures in order of their time."""
 
@@ -112,6 +126,7 @@ class Views:
         self._since = self._refreshed = self._tried = 0
         self._agree = 1.0
         self._lost: int | None = None
+        self._place = _NOWHERE.place
         self._position: PtzPosition | None = None
         self._told = 0
 
@@ -153,10 +168,10 @@ class Views:
             return None
         found = self._recognise(flat)
         if found is not None:
-            return self._settle(pts, cells, *found)
+            return self._settle(pts, cells, found)
         if rests < ticks(UNKNOWN_S):
             return None
-        return self._settle(pts, cells, "", 0.0)
+        return self._settle(pts, cells, _NOWHERE)
 
     @staticmethod
     def _still(anchor: Reference, cells: Luma, flat: Floats) -> bool:
@@ -165,13 +180,13 @@ class Views:
         fit = anchor.fit(flat)
         return fit.agree >= SEEN and (fit.off <= STILL or fit.stays >= STAYS)
 
-    def _settle(self, pts: int, cells: Luma, preset: str, score: float) -> View:
-        self._state = "settled" if preset else "unknown"
-        self._preset, self._score = preset, score
-        self._anchor = Reference(cells)
+    def _settle(self, pts: int, cells: Luma, found: _Found) -> View:
+        self._state = "settled" if found.preset else "unknown"
+        self._preset, self._score, self._place = found.preset, round(found.score, 3), found.place
         self._refreshed = self._tried = pts
-        self._agree, self._lost = 1.0, None
-        return View(pts=pts, state=self._state, preset=preset, score=score)
+        self._lost = None
+        self._hold(cells)
+        return View(pts=pts, state=self._state, preset=self._preset, score=self._score)
 
     def _leave(self, pts: int, cells: Luma) -> View | None:
         """The picture shows that the camera moves, or the first one is here."""
@@ -188,63 +203,81 @@ class Views:
             return None if self._still(anchor, cells, flat) else self._leave(pts, cells)
         fit = anchor.fit(flat)
         before, self._agree = self._agree, fit.agree
-        if fit.agree < SEEN:
-            if self._lost is None and before >= COVERED:
+        if self._lost is not None:
+            return self._behind(pts, cells, flat, fit)
+        gone = fit.agree < SEEN
+        if gone or _displaced(fit):
+            if self._in_place(flat):  # something large that stood in the anchor went away
+                self._hold(cells)
+                return None
+            if not gone or fit.agree < before / 2:
                 return self._leave(pts, cells)
-            return self._covered(pts, cells, flat)
-        self._lost = None
-        if fit.off > MOVED and fit.stays < STAYS:
-            return self._leave(pts, cells)
+            self._lost = pts if self._state == "settled" else None
+            self._hold(cells)
+            return None
         if pts - self._refreshed >= ticks(REFRESH_S):
             self._refreshed = pts
             if self._crept(flat):
                 return self._leave(pts, cells)
-            if fit.agree >= KNOWN:
-                self._anchor = Reference(np.asarray(cv2.addWeighted(anchor.cells, 0.875, cells, 0.125, 0)))
+            self._anchor = Reference(np.asarray(cv2.addWeighted(anchor.cells, 0.875, cells, 0.125, 0)))
         return self._retry(pts, cells, flat) if self._state == "unknown" else None
 
-    def _covered(self, pts: int, cells: Luma, flat: Floats) -> View | None:
-        """Too little shows of what stood there."""
-        if self._lost is None:
-            self._lost = pts
-        if self._state == "unknown":
-            return self._retry(pts, cells, flat)
-        if pts - self._tried >= ticks(RETRY_S):
+    def _behind(self, pts: int, cells: Luma, flat: Floats, fit: Fit) -> View | None:
+        """Too little shows of the preset; the anchor is the picture before this one."""
+        assert self._lost is not None
+        if self._in_place(flat):
+            self._lost = None
+        elif _displaced(fit) and fit.agree >= WHOLE:
+            return self._leave(pts, cells)  # the dome with all it sees, or what stood before it drives on
+        elif pts - self._lost >= ticks(HOLD_S):
+            return self._settle(pts, cells, _NOWHERE)
+        elif pts - self._tried >= ticks(RETRY_S):
             self._tried = pts
             found = self._recognise(flat)
-            if found is not None and found[0] != self._preset:
+            if found is not None and found.preset != self._preset:
                 return self._leave(pts, cells)
-        if pts - self._lost >= ticks(HOLD_S):
-            return self._settle(pts, cells, "", 0.0)
+        self._hold(cells)
         return None
+
+    def _hold(self, cells: Luma) -> None:
+        """The view is still the same, and this is what it looks like now."""
+        self._anchor, self._agree = Reference(cells), 1.0
+
+    def _in_place(self, flat: Floats) -> bool:
+        """Whether the preset's reference shows where it did when the camera settled."""
+        references = self._references.get(self._preset, [])
+        n, dx, dy, zoom = self._place
+        if n >= len(references):
+            return False
+        fit = references[n].fit(flat)
+        off = float(np.hypot(fit.dx - dx, fit.dy - dy)) + abs(fit.zoom - zoom) * CELLS / 4
+        return fit.agree >= KNOWN and off <= MOVED
 
     def _retry(self, pts: int, cells: Luma, flat: Floats) -> View | None:
         if pts - self._tried < ticks(RETRY_S):
             return None
         self._tried = pts
         found = self._recognise(flat)
-        return None if found is None else self._settle(pts, cells, *found)
+        return None if found is None else self._settle(pts, cells, found)
 
     def _crept(self, flat: Floats) -> bool:
         """Whether the settled view has crept, unnoticed, so far that it is the preset's no more."""
         fits = [reference.fit(flat) for reference in self._references.get(self._preset, ())]
-        if not fits:
-            return False
-        best = max(fits, key=lambda fit: fit.agree)
-        return best.agree >= KNOWN and not _near(best)
+        seen = [fit for fit in fits if fit.agree >= KNOWN]
+        return bool(seen) and not _near(max(seen, key=lambda fit: fit.agree))
 
     # --- presets
 
-    def _recognise(self, flat: Floats) -> tuple[str, float] | None:
-        """The preset that the picture shows, and how well; None if it shows none."""
-        best: tuple[str, float] | None = None
+    def _recognise(self, flat: Floats) -> _Found | None:
+        """The preset that the picture shows; None if it shows none."""
+        best: _Found | None = None
         for preset, references in self._references.items():
             if self._elsewhere(preset):
                 continue
-            for reference in references:
+            for n, reference in enumerate(references):
                 fit = reference.fit(flat)
-                if fit.agree >= KNOWN and _near(fit) and (best is None or fit.agree > best[1]):
-                    best = preset, round(fit.agree, 3)
+                if fit.agree >= KNOWN and _near(fit) and (best is None or fit.agree > best.score):
+                    best = _Found(preset, fit.agree, (n, fit.dx, fit.dy, fit.zoom))
         return best
 
     def _contradicted(self) -> bool:
@@ -289,6 +322,7 @@ class Views:
             "tried": self._tried,
             "agree": self._agree,
             "lost": self._lost,
+            "place": self._place,
             "position": msgspec.to_builtins(self._position),
             "told": self._told,
         }
@@ -302,6 +336,7 @@ class Views:
         self._last, self._since = state["last"], state["since"]
         self._refreshed, self._tried = state["refreshed"], state["tried"]
         self._agree, self._lost, self._told = state["agree"], state["lost"], state["told"]
+        self._place = tuple(state["place"])
         if state["anchor"] is not None:
             height, width, text = state["anchor"]
             cells = np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width)
@@ -322,6 +357,11 @@ def same_view(reference: Luma, picture: Luma) -> Fit | None:
 def structured(picture: Luma) -> bool:
     """Whether the picture shows enough to be recognised again."""
     return Reference(shrink(picture)).blocks >= 2 * ENOUGH
+
+
+def _displaced(fit: Fit) -> bool:
+    """Whether the whole picture has moved, not only something large in it."""
+    return fit.off > MOVED and fit.stays < STAYS
 
 
 def _near(fit: Fit) -> bool:

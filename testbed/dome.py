@@ -39,7 +39,8 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bus(msgspec.Struct, frozen=True, kw_only=True):
-    """Something large drives through the picture and stops there for a while."""
+    """Something large drives through the picture and stops there for a while; it is not there while the
+    dome moves (it is painted on the picture, and would go with it)."""
 
     start_s: float
     cover: float = 0.35
@@ -210,7 +211,7 @@ def pictures(source: Sequence[Image], spec: DomeSpec, poses: list[Pose], fps: fl
         planes = source[(spec.first + n) % len(source)]
         before = poses[n - 1] if n else pose
         view = _view(planes, before, pose, spec.size)
-        for one in spec.buses:
+        for one in spec.buses if pose.state == "settled" else ():
             _drive(view, one, bus, n / fps, spec.size)
         y, x = rng.integers(0, 257, 2)
         luma = view[:h].astype(np.float32) * _light(spec, n / fps)
