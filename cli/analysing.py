@@ -37,7 +37,7 @@ def detector(settings: Settings) -> OnnxDetector:
     known = manifest.read(name) if isinstance(name, Path) else manifest.named(name)
     asked = {label for camera in settings.file.camera for rule in camera.rules for label in rule.labels}
     asked.discard("face")
-    hidden = set(settings.file.privacy.pixelate) & set(known.names)  # found even where no rule asks for them
+    hidden = set(settings.file.privacy.hidden) & set(known.names)  # found even where no rule asks for them
     return onnx_detector.load(
         name,
         threads=settings.threads,

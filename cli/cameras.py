@@ -49,7 +49,7 @@ class DemoCameras:
         """
         if importlib.util.find_spec("aio_rtsp_toolkit") is None:
             raise ConfigError("the demo's cameras need aio-rtsp-toolkit: pip install 'linli[demo]'")
-        self._port = _free_port(self._port)
+        self._port = free_port(self._port)
         files = [f"{name}={path.absolute()}" for name, path in self._files.items()]
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "cli.cameras", str(self._port), *files],
@@ -98,7 +98,12 @@ class DemoCameras:
         self.stop()
 
 
-def _free_port(port: int) -> int:
+def free_port(port: int = 0) -> int:
+    """The port, or with 0 any, if nobody has it.
+
+    Raises:
+        SourceError: it is taken.
+    """
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

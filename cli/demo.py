@@ -3,16 +3,21 @@
 import json
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from string import Template
 
 import click
 
+from cli import scenes
 from cli import settings as site_settings
-from cli.cameras import DemoCameras
-from cli.footage import DemoClip, cache_folder, demo_clips, print_progress
+from cli.cameras import DemoCameras, free_port
+from cli.demo_sensors import DemoSensors
+from cli.footage import DemoClip, cache_folder, demo_clips, find_clip, print_progress
 from cli.running import supervise
 from detectors import fetch, manifest, onnx_detector
+from events.clock import SystemClock
+from storage.captures import FacesSettings
 
 HERE = Path(__file__).parent
 OWN = """
@@ -48,21 +53,36 @@ polygon = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]
 def demo(for_s: float | None, footage: Path | None, port: int, data: Path | None) -> None:
     """Cameras, worker and page on this machine. The last line is a JSON object of what was done."""
     data = data or Path("var/own" if footage else "var/demo")
-    default = manifest.named(onnx_detector.DEFAULT)
-    if fetch.present(default) is None:
-        fetch.pull(default, lambda what, done: print_progress(what, done or 0.0))
+    for name in (onnx_detector.DEFAULT,) if footage else (onnx_detector.DEFAULT, FacesSettings().model):
+        model = manifest.named(name)
+        if fetch.present(model) is None:
+            fetch.pull(model, lambda what, done: print_progress(what, done or 0.0))
     clips = demo_clips(cache_folder(), footage, print_progress)
     data.mkdir(parents=True, exist_ok=True)
-    with DemoCameras(clips) as cameras:
+    own = footage is not None
+    if not own:
+        clips += _scenes(data)
+    readings = free_port()
+    clock = SystemClock()
+    with DemoCameras(clips) as cameras, nullcontext() if own else DemoSensors(readings, clock):
         site = data / "site.toml"
         rtsp = cameras.url(clips[0].camera).rsplit("/", 2)[0]
-        site.write_text(site_file(clips, rtsp, port, own=footage is not None))
+        site.write_text(site_file(clips, rtsp, port, readings, own=own))
         loaded = site_settings.load(site)
         done = supervise(loaded, for_s=for_s, ready=lambda: _say(port, site))
     click.echo(json.dumps(done))
 
 
-def site_file(clips: Sequence[DemoClip], rtsp: str, port: int, own: bool) -> str:
+def _scenes(data: Path) -> list[DemoClip]:
+    """The dome and the face camera; the dome knows its presets."""
+    cache = cache_folder()
+    source = find_clip(cache, print_progress)
+    tour = scenes.tour_clip(cache, source, print_progress)
+    scenes.teach(tour, data / "presets", SystemClock())
+    return [tour, scenes.door_clip(cache, source, print_progress)]
+
+
+def site_file(clips: Sequence[DemoClip], rtsp: str, port: int, readings: int, own: bool) -> str:
     """The site file of a run; `own`: of the user's footage, whose cameras the bundled file does not know."""
     text = (HERE / "demo.toml").read_text()
     if own:
@@ -70,7 +90,7 @@ def site_file(clips: Sequence[DemoClip], rtsp: str, port: int, own: bool) -> str
         for clip in clips:
             sub = f'sub_url = "$RTSP/{clip.camera}/sub"\n' if clip.sub else ""
             text += OWN.format(id=clip.camera, sub=sub)
-    return Template(text.replace("port = 8080", f"port = {port}")).substitute(RTSP=rtsp)
+    return Template(text.replace("port = 8080", f"port = {port}")).substitute(RTSP=rtsp, READINGS=readings)
 
 
 def _say(port: int, site: Path) -> None:

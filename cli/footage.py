@@ -195,7 +195,7 @@ def encode(
             length = float(probe.duration or 0) / av.time_base
         total = max(1, round(min(length, MAX_OWN_SECONDS) * rate))
         with av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"}) as out:
-            stream = out.add_stream("libx264", rate=rate, options=_camera_options(round(view.gop_s * rate)))
+            stream = out.add_stream("libx264", rate=rate, options=camera_options(round(view.gop_s * rate)))
             stream.width, stream.height = size
             stream.pix_fmt = "yuv420p"
             stream.codec_context.time_base = 1 / rate
@@ -209,7 +209,7 @@ def encode(
     progress(1)
 
 
-def _camera_options(gop: int) -> dict[str, str]:
+def camera_options(gop: int) -> dict[str, str]:
     return {
         "profile": "main",
         "preset": "veryfast",

@@ -13,11 +13,12 @@ from cli.settings import Camera, Settings
 from console.access import check_bind, read_policy
 from console.app import create_app
 from console.server import ConsoleServer
-from console.site import CameraView, PresetView, SiteView
+from console.site import CameraView, PresetView, SensorView, SiteView
 from detectors.onnx_detector import OnnxDetector
 from events.clock import Clock, thread_cpu_ns
 from events.errors import StorageError
 from events.events import camera_source
+from events.joint import JointEngine
 from ingest import credentials
 from ingest.credentials import Credentials
 from ingest.onvif import PtzPoller
@@ -30,6 +31,7 @@ from pipeline.contract import Note
 from pipeline.evidence import Evidence, EvidenceSettings, sweep_evidence
 from pipeline.faults import FaultPictures
 from pipeline.housekeeping import Housekeeper
+from pipeline.joint import JointService
 from pipeline.judgements import Judgements
 from pipeline.lane import Lane
 from pipeline.meter import Meter
@@ -46,6 +48,7 @@ from storage.captures import sweep_faces
 from storage.journal import Journal
 from storage.logbus import LogBus
 from storage.objects import FolderObjects
+from storage.orphans import clear_orphans
 from storage.recovery import cameras_of, recover
 from storage.segments import SegmentWriter
 from storage.store import SqliteStore
@@ -286,7 +289,7 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
     objects = FolderObjects(paths.objects)
     analysed = {camera.id: camera.analysed for camera in file.camera}
     recording = file.recording
-    labels = file.privacy.pixelate
+    labels = file.privacy.hidden
 
     def stream(camera: str) -> str:
         return analysed.get(camera, "main")
@@ -316,12 +319,21 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
         reserve_bytes=int(recording.reserve_gb * 1e9),
     )
 
+    known = {
+        "camera": {camera.id for camera in file.camera},
+        "sensor": {sensor.id for sensor in file.sensor},
+        "joint": {joint.name for joint in file.joint},
+    }
+
     def old(before_us: int) -> int:
+        for kind, ids in known.items():
+            clear_orphans(store, journal, f"/{file.site.id}/{kind}/", ids, clock.wall_us())
         faces = sweep_faces(objects, store, journal, clock.wall_us(), file.faces)
         return sweep_evidence(objects, store, before_us) + store.prune(before_us) + faces
 
     housekeeper = Housekeeper(journal, paths.footage, limits, holds, old, box_source(file.site.id), clock)
-    return [evidence, faults, portraits, housekeeper, Projector(bus, journal.id, store, clock)]
+    joint = JointService(bus, journal, JointEngine(file.site.id, file.joint), clock)
+    return [joint, evidence, faults, portraits, housekeeper, Projector(bus, journal.id, store, clock)]
 
 
 def _camera_view(camera: Camera) -> CameraView:
@@ -352,6 +364,17 @@ def console(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Con
         id=file.site.id,
         name=file.site.name or file.site.id,
         cameras=tuple(_camera_view(c) for c in file.camera),
+        sensors=tuple(
+            SensorView(
+                id=s.id,
+                name=s.name or s.id,
+                place=s.place,
+                component=s.component,
+                camera=s.camera,
+                zone=s.zone,
+            )
+            for s in file.sensor
+        ),
     )
     app = create_app(
         site=view,

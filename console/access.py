@@ -77,8 +77,14 @@ class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The table `[privacy]` of the site file."""
 
     pixelate: tuple[str, ...] = ("person",)
-    """Classes that are hidden in pictures and clips."""
+    """Classes that are hidden in pictures and clips; with people go their faces."""
     grant: tuple[Grant, ...] = ()
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """`pixelate`, and faces wherever people are."""
+        labels = self.pixelate
+        return (*labels, "face") if "person" in labels and "face" not in labels else labels
 
 
 class Viewer(msgspec.Struct, frozen=True):
@@ -131,7 +137,7 @@ def read_policy(settings: PrivacySettings, environ: Mapping[str, str], base: Pat
         if any(digest == known for known, _ in bearers):
             raise ConfigError(f"grant {grant.who!r} has the same token as another; give each its own")
         bearers.append((digest, viewer))
-    return AccessPolicy(pixelate=settings.pixelate, loopback=loopback, bearers=tuple(bearers))
+    return AccessPolicy(pixelate=settings.hidden, loopback=loopback, bearers=tuple(bearers))
 
 
 def _token(grant: Grant, environ: Mapping[str, str], base: Path) -> str:

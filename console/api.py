@@ -87,7 +87,7 @@ def site(request: Request) -> Response:
             "name": console.site.name,
             "cameras": cameras,
             "sensors": console.site.sensors,
-            "pixelate": console.hidden,
+            "pixelate": console.policy.pixelate,
             "viewer": {"who": viewer.who, "rights": sorted(viewer.rights), "session": signed_in},
         }
     )

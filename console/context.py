@@ -72,12 +72,6 @@ class Console:
             403, f"{viewer.who} has no right {right!r}; a [[privacy.grant]] of the site file gives it"
         )
 
-    @property
-    def hidden(self) -> tuple[str, ...]:
-        """Labels to hide: whoever hides people hides their faces, which a face camera detects alone."""
-        labels = self.policy.pixelate
-        return (*labels, "face") if "person" in labels and "face" not in labels else labels
-
     def still_may(self, conn: HTTPConnection, right: Right) -> bool:
         """Whether a stream that `require` admitted may go on: the session may have ended since."""
         viewer = identify(conn, self.policy, self.sessions)

@@ -55,7 +55,7 @@ def _admit(console: Console, socket: WebSocket) -> LiveTail:
     if console.live >= MAX_STREAMS:
         raise Problem(503, f"{MAX_STREAMS} live views are open; close some", headers={"retry-after": "10"})
     console.log.plain(viewer.who, "live", camera.id, "live view")
-    hidden = None if "plain" in viewer.rights else console.hidden
+    hidden = None if "plain" in viewer.rights else console.policy.pixelate
     stills = kind == "stills"
     return LiveTail(
         console.journal, console.footage, camera.id, camera.stream, stills=stills, hidden=hidden or None
