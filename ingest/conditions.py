@@ -104,6 +104,10 @@ HIDES: dict[What, frozenset[What]] = {
 """While the one holds, whether raised already or not, nothing is said of the others."""
 
 
+UNSURE = 3
+"""Keyframes at which nobody can tell, after which what was about to be raised begins anew."""
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """A condition began or ended."""
 
@@ -126,20 +130,30 @@ class Condition(msgspec.Struct):
     """Keyframes that showed it, since `since`."""
     good: int = 0
     """Keyframes in a row without it, while it is raised."""
+    unsure: int = 0
+    """Keyframes in a row at which nobody could tell."""
     raised: bool = False
 
     def begin(self) -> None:
         """A new epoch: media time starts anew; what was raised stays so."""
-        self.since, self.seen, self.good = -1, 0, 0
+        self.since, self.seen, self.good, self.unsure = -1, 0, 0, 0
+
+    def hide(self) -> None:
+        """Another one hides it at this keyframe."""
+        self.good = 0
+        if not self.raised:
+            self.since, self.seen = -1, 0
 
     def feed(self, pts: int, holds: bool | None, since: int, hold_s: float, why: str) -> Change | None:
         """One keyframe. `since` counts if the condition begins here; None for `holds`: nobody can tell."""
         rule = RULES[self.what]
         if holds is None:
             self.good = 0
-            if not self.raised:
+            self.unsure += 1
+            if self.unsure >= UNSURE and not self.raised:
                 self.since, self.seen = -1, 0
             return None
+        self.unsure = 0
         if not holds:
             return self._without(pts, rule)
         self.good = 0
@@ -165,7 +179,8 @@ class Condition(msgspec.Struct):
     def clear(self, pts: int, message: str) -> Change:
         """It is over."""
         change = self._change("cleared", pts, message)
-        self.since, self.seen, self.good, self.raised = -1, 0, 0, False
+        self.begin()
+        self.raised = False
         return change
 
     def _change(self, state: Literal["raised", "cleared"], pts: int, message: str) -> Change:

@@ -5,7 +5,7 @@ A living sensor's noise is new in each keyframe. Three signs that it is not, fro
 * **the same bits** as the keyframe before (every 16th pixel row), or as one further back, again and again:
   a hung sensor, or a recording played round and round;
 * **the same noise**, encoded anew: what changed from keyframe to keyframe (24 patches in full resolution, as
-  384 signs) is what changed at the same place of an earlier round. Independent noise agrees in half of them;
+  384 signs) is what changed in an earlier round. Independent noise agrees in half of them;
 * **noise that stands still**: from keyframe to keyframe the patches change by less than two thirds of what
   this camera was seen to change by, but are as rough as before. Encoding alone does not do that: it takes
   the roughness with the noise.
@@ -38,9 +38,9 @@ NATURE_S = 600.0
 """How long a camera that repeats itself by nature has to do so until it is called frozen."""
 
 _ROWS = 16
-_AGREE = 0.66
-_SIGNS = 96
-"""Signs, of 384, that must be known to compare two changes."""
+_DIFFER = 0.32
+"""Share of a patch's 16 signs that may differ if its noise is the same: one patch in ten has so few by
+chance, and three quarters must have. What moves again in the same way in half of the picture does not do."""
 
 _LEARNT = 8
 _LEAST = 0.3
@@ -191,9 +191,11 @@ class Repeats:
         value, known = (np.frombuffer(s, np.uint8) for s in signs)
         values = np.frombuffer(b"".join(s for s, _ in self._signs), np.uint8).reshape(-1, len(value))
         both = np.frombuffer(b"".join(k for _, k in self._signs), np.uint8).reshape(values.shape) & known
-        differ = np.bitwise_count((values ^ value) & both).sum(axis=1, dtype=np.int64)
-        count = np.bitwise_count(both).sum(axis=1, dtype=np.int64)
-        alike = (count >= _SIGNS) & (differ < (1 - _AGREE) * count)
+        differ = np.bitwise_count((values ^ value) & both).reshape(-1, _COUNT, 2).sum(axis=2, dtype=np.int64)
+        count = np.bitwise_count(both).reshape(-1, _COUNT, 2).sum(axis=2, dtype=np.int64)
+        told = count >= 8
+        agree = told & (differ <= _DIFFER * count)
+        alike = (4 * told.sum(axis=1) >= _COUNT) & (4 * agree.sum(axis=1) >= 3 * told.sum(axis=1))
         return [len(alike) - int(n) for n in np.flatnonzero(alike)[::-1] if len(alike) - int(n) >= 2]
 
     def _remember(self, pts: int, mark: int, signs: tuple[bytes, bytes] | None) -> None:

@@ -8,7 +8,7 @@ each *seen* (the edges are there), *blank* (hardly any edge is left) or *other* 
 * **turned**: few blocks are seen and there are other edges; or the whole grid is shifted by 3 % of the
   width or more, by the same way each time;
 * **shaken**: the shift differs by more than half a cell (0.6 % of the width) from keyframe to keyframe;
-* **defocused**: at most tiles the steps of the pixel rows are less than 0.6 times as sharp as they were.
+* **defocused**: at most tiles the steps of the pixel rows are less than 0.45 times as sharp as they were.
 
 Edges have no amplitude here, so the light may change as it likes. Half a picture of people or of a lorry
 leaves the other half seen. The reference follows blocks that are seen by one grey level in ten seconds, the
@@ -45,10 +45,11 @@ _SEEN = 0.4
 _BLANK = 0.3
 _LEFT = 0.15
 _BRIGHT = 232
-_SURE = 9.0
+_SURE = 12.0
 _WIDE = 8.0
 """Cells over which nothing shakes."""
-_DULL = 0.6
+_DULL = 0.45
+_FLAT = 0.5
 _FEW = 6
 """Blocks with edges, or tiles with steps, that are needed to judge at all."""
 
@@ -84,6 +85,8 @@ class Scene:
         self._learnt = 0
         self._sharp = np.zeros(faults.TILES, np.float32)
         """How sharp each tile usually is; 0: not known."""
+        self._step = 0.0
+        """How high a large step usually is."""
         self._other: Luma | None = None
         """The new view of a turned camera, while it is."""
         self._other_s = 0.0
@@ -136,7 +139,7 @@ class Scene:
         if aside is None:
             turned = None
         shaken, since = self._shaking()
-        contrast = float(np.median(left[valid]))
+        contrast = float(bright.std() / (self._light.std() + 1e-6))
         return Sight(
             bool(glare),
             bool(covered),
@@ -196,15 +199,15 @@ class Scene:
         return shaken, self._shifts[-len(steps) + first][0] if shaken else -1
 
     def _defocused(self, contrast: float) -> bool | None:
-        sharp, count = self._tiles
-        known = self._sharp > 0
-        now = known & (count >= 4)
-        gone = known & (count == 0) if contrast >= 0.6 else np.zeros_like(known)
-        tiles = int(np.count_nonzero(now | gone))
-        if tiles < min(_FEW, max(3, int(np.count_nonzero(known)) // 2)):
+        """`contrast`: of the coarse picture, over the reference's; blur leaves it as it is."""
+        sharp, count, step = self._tiles
+        if not count.any():
+            return True if step < _FLAT * self._step and contrast >= 0.7 else None
+        known = (self._sharp > 0) & (count >= 4)
+        tiles = int(np.count_nonzero(known))
+        if tiles < _FEW:
             return None
-        dull = np.count_nonzero(now & (sharp < _DULL * self._sharp)) + np.count_nonzero(gone)
-        return bool(dull >= 0.7 * tiles)
+        return bool(np.count_nonzero(sharp[known] < _DULL * self._sharp[known]) >= 0.7 * tiles)
 
     # --- learning
 
@@ -215,7 +218,7 @@ class Scene:
             return
         if self._reference is None or self._reference.shape != coarse.shape:
             self._reference, self._learnt = coarse.copy(), 1
-            self._sharp[:] = 0
+            self._sharp[:], self._step = 0, 0.0
             self._drawn = False
         elif not self.known:
             self._learnt += 1
@@ -230,11 +233,13 @@ class Scene:
         self._learn_sharpness()
 
     def _learn_sharpness(self) -> None:
-        sharp, count = self._tiles
+        sharp, count, step = self._tiles
+        if count.any():
+            self._step += (step - self._step) * (0.02 if self._step else 1)
         enough = count >= 4
         fresh = enough & (self._sharp == 0)
-        step = np.float32(1 / self._learnt if not self.known else 0.02)
-        self._sharp += np.where(enough & ~fresh, (sharp - self._sharp) * step, 0).astype(np.float32)
+        share = np.float32(1 / self._learnt if not self.known else 0.02)
+        self._sharp += np.where(enough & ~fresh, (sharp - self._sharp) * share, 0).astype(np.float32)
         self._sharp[fresh] = sharp[fresh]
 
     def _follow(self, pts: int, reference: Luma, coarse: Luma) -> None:
@@ -269,7 +274,7 @@ class Scene:
         if self._other_s < ABSORB_S:
             return False
         self._reference, self._learnt, self._drawn = self._other, LEARN, False
-        self._sharp[:] = 0
+        self._sharp[:], self._step = 0, 0.0
         self._shifts.clear()
         self.returned()
         return True
@@ -285,6 +290,7 @@ class Scene:
         return {
             "reference": _packed(self._reference),
             "learnt": self._learnt,
+            "step": self._step,
             "sharp": [float(v) for v in self._sharp.ravel()],
             "other": _packed(self._other),
             "other_s": self._other_s,
@@ -295,7 +301,7 @@ class Scene:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a snapshot, bit for bit."""
         self._reference, self._other = _unpacked(state["reference"]), _unpacked(state["other"])
-        self._learnt, self._other_s = state["learnt"], state["other_s"]
+        self._learnt, self._other_s, self._step = state["learnt"], state["other_s"], state["step"]
         self._sharp = np.array(state["sharp"], np.float32).reshape(faults.TILES)
         self._followed, self._slowly, self._other_at = state["at"]
         self._shifts = [(pts, dx, dy) for pts, dx, dy in state["shifts"]]

@@ -96,10 +96,13 @@ class PictureWatch:
         hidden: set[What] = set()
         for what, condition in self._conditions.items():
             holds, since, hold_s, why = said[what]
-            change = condition.feed(pts, None if what in hidden else holds, since, hold_s, why)
+            if what in hidden:
+                condition.hide()
+                continue
+            change = condition.feed(pts, holds, since, hold_s, why)
             if change is not None:
                 changes.append(change)
-            if holds and what not in hidden:
+            if holds:
                 hidden |= HIDES[what]
         return changes
 
@@ -126,7 +129,7 @@ class PictureWatch:
     def snapshot(self) -> dict[str, Any]:
         """The whole state as JSON values."""
         return {
-            "conditions": [[c.since, c.seen, c.good, c.raised] for c in self._conditions.values()],
+            "conditions": [[c.since, c.seen, c.good, c.unsure, c.raised] for c in self._conditions.values()],
             "repeats": self._repeats.snapshot(),
             "scene": self._scene.snapshot(),
             "cells": gate._pack(self._cells),
@@ -137,7 +140,7 @@ class PictureWatch:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a snapshot, bit for bit."""
         for condition, row in zip(self._conditions.values(), state["conditions"], strict=True):
-            condition.since, condition.seen, condition.good, condition.raised = row
+            condition.since, condition.seen, condition.good, condition.unsure, condition.raised = row
         self._repeats.restore(state["repeats"])
         self._scene.restore(state["scene"])
         self._cells = gate._unpack(state["cells"])
