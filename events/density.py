@@ -145,9 +145,9 @@ class Density:
         for group in sorted(state.tables):
             kept = {cell: faded(table) for cell, table in state.tables[group].items()}
             state.tables[group] = {cell: table for cell, table in kept.items() if any(table)}
-            state.hours[group] = faded(state.hours[group])
         state.tables = {group: tables for group, tables in state.tables.items() if tables}
-        state.hours = {group: hours for group, hours in state.hours.items() if any(hours)}
+        kept_hours = {group: faded(hours) for group, hours in state.hours.items()}
+        state.hours = {group: hours for group, hours in kept_hours.items() if any(hours)}
         state.watched = faded(state.watched)
         self._rebuild()
 

@@ -40,8 +40,8 @@ class LearnedState(msgspec.Struct):
     """Ticks in all."""
     last: int = -1
     """When the last scene was (watched ticks); -1: none yet in this epoch."""
-    faded: int = 0
-    """Steps of forgetting so far."""
+    due: int = 0
+    """When the next step of forgetting is (watched ticks)."""
     finished: int = 0
     """Passes in all."""
     unit: str = ""
@@ -134,13 +134,13 @@ class LearnedWatch(Watch):
         state.watched += passed
         self.rarity.state.watched += passed
         self.density.watch(int(self._hour(scene.capture_us)), passed)
-        while state.watched >= (state.faded + 1) * self._step:
+        state.due = min(state.due or state.watched + self._step, state.watched + self._step)
+        while state.watched >= state.due:
             self._fade()
         self.verdicts.expire(state.watched)
 
     def _fade(self) -> None:
-        state = self.state
-        state.faded += 1
+        self.state.due += self._step
         self.density.fade()
         self.rarity.fade()
         self.verdicts.fade()

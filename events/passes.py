@@ -16,29 +16,24 @@ HOLD = 3
 """So many moments in a row must be unusual."""
 AWAY = ticks(2.0)
 """Not seen for so long: the moment begins anew, and an alert's condition is over."""
-MOVES = 250
-"""Thousandths of its height per second below which a target has no direction."""
+MOVES = 0.25
+"""Heights of its own per second below which a target has no direction."""
 STAYS = 1.5
 """Heights from where it was within which a target stays."""
 
 
 class Moment(msgspec.Struct, array_like=True):
-    """Sums over the looks of a moment, and when it began."""
+    """Where and when a moment began, and sums over its looks."""
 
     since: int
     """Watched ticks."""
     since_us: int
+    at: tuple[int, int]
+    """Foot point, ten-thousandths of the picture."""
     looks: int = 0
-    moving: int = 0
-    """Looks that showed how it moves and how large it is."""
-    speed: int = 0
-    """Thousandths of the unit."""
-    dx: int = 0
-    """Pixels per second."""
-    dy: int = 0
-    pace: int = 0
-    """Thousandths of its height per second."""
-    size: int = 0
+    whole: int = 0
+    """Looks that showed all of it, and so where it stands and how large it is."""
+    height: int = 0
     """Ten-thousandths of the picture's height."""
 
 
@@ -71,8 +66,8 @@ class Pass(msgspec.Struct):
 
 def began(group: str, hour: int, target: Target, scene: Scene) -> Pass:
     """The pass of a target that is there for the first time."""
-    moment = Moment(scene.watched, scene.capture_us)
-    return Pass(Passed(group, hour), moment, _at(target, scene), scene.watched, scene.watched)
+    moment = _moment(target, scene)
+    return Pass(Passed(group, hour), moment, moment.at, scene.watched, scene.watched)
 
 
 def goes_on(one: Pass) -> Pass:
@@ -84,7 +79,7 @@ def goes_on(one: Pass) -> Pass:
 def look(one: Pass, target: Target, scene: Scene) -> Moment | None:
     """Add a look; answers the moment that is over with it, if one is."""
     if scene.watched - one.last > AWAY:
-        one.moment = Moment(scene.watched, scene.capture_us)
+        one.moment = _moment(target, scene)
         one.recent = []
     one.last = scene.watched
     w, h = scene.size
@@ -94,41 +89,50 @@ def look(one: Pass, target: Target, scene: Scene) -> Moment | None:
         one.anchor, one.stayed = (x, y), scene.watched
     moment = one.moment
     moment.looks += 1
-    if scene.fresh and not target.hidden and target.height > 0:
-        _measure(moment, target, scene)
+    if not target.hidden and target.height > 0:
+        moment.whole += 1
+        moment.height += round(10_000 * target.height / h)
     if moment.looks < 2 or scene.watched - moment.since < LEAST_MOMENT:
         return None
-    one.moment = Moment(scene.watched, scene.capture_us)
+    one.moment = _moment(target, scene)
     return moment
 
 
-def _measure(moment: Moment, target: Target, scene: Scene) -> None:
-    pace = hypot(target.vx, target.vy) / target.height
-    speed = pace if scene.ground is None else scene.speed_mps(target)
-    if speed is None:  # beyond the calibrated ground
-        return
-    moment.moving += 1
-    moment.pace += round(1000 * pace)
-    moment.speed += round(1000 * speed)
-    moment.dx += round(target.vx)
-    moment.dy += round(target.vy)
-    moment.size += round(10_000 * target.height / scene.size[1])
-
-
 def doing(one: Pass, moment: Moment, target: Target, scene: Scene, hour: float) -> Doing:
-    """What the target did in a moment that is over now."""
-    n = moment.moving
-    moves = n > 0 and moment.pace >= MOVES * n
+    """What the target did in a moment that is over now. How fast it was is told by where it got to: a bad box
+    in between leaves no trace."""
+    w, h = scene.size
+    x, y = _at(target, scene)
+    dx, dy = (x - moment.at[0]) * w / 10_000, (y - moment.at[1]) * h / 10_000
+    known = moment.looks == moment.whole
+    size = moment.height / (10_000 * moment.whole) if known else None
+    pace = _speed(hypot(dx, dy) / (size * h), moment, scene) if size else 0.0
+    moves = pace >= MOVES
     return Doing(
         group=one.passed.group,
-        x=target.x / scene.size[0],
-        y=target.y / scene.size[1],
-        speed=moment.speed / (1000 * n) if n else None,
-        heading=degrees(atan2(moment.dx, -moment.dy)) % 360 if moves else None,
-        size=moment.size / (10_000 * n) if n else None,
+        x=target.x / w,
+        y=target.y / h,
+        speed=None if not known else _metres(moment, (x, y), scene) if scene.ground else pace,
+        heading=degrees(atan2(dx, -dy)) % 360 if moves else None,
+        size=size,
         stay_s=(scene.watched - one.stayed) / TICKS,
         hour=hour,
     )
+
+
+def _speed(way: float, moment: Moment, scene: Scene) -> float:
+    return way * TICKS / (scene.watched - moment.since)
+
+
+def _metres(moment: Moment, now: tuple[int, int], scene: Scene) -> float | None:
+    """Metres per second on calibrated ground; None beyond it."""
+    if scene.ground is None:
+        return None
+    before = scene.ground.metres(moment.at[0] / 10_000, moment.at[1] / 10_000)
+    after = scene.ground.metres(now[0] / 10_000, now[1] / 10_000)
+    if before is None or after is None:
+        return None
+    return _speed(hypot(after[0] - before[0], after[1] - before[1]), moment, scene)
 
 
 def held(recent: list[Scored]) -> list[int]:
@@ -136,6 +140,10 @@ def held(recent: list[Scored]) -> list[int]:
     if len(recent) < HOLD:
         return [0] * len(ATTRIBUTES)
     return [min(scores) for scores in zip(*(scored.scores for scored in recent), strict=True)]
+
+
+def _moment(target: Target, scene: Scene) -> Moment:
+    return Moment(scene.watched, scene.capture_us, _at(target, scene))
 
 
 def _at(target: Target, scene: Scene) -> tuple[int, int]:

@@ -24,6 +24,8 @@ TAIL = 20.0
 MEAN = 4.3
 """Least mean by which the tail's passes exceed its beginning, in bins: a tenth of them for each whole score
 further, as of a probability."""
+PRIOR = 10.0
+"""So many passes the least mean weighs: a few alerts do not silence an attribute, a dozen do."""
 LEAST = 200
 """No limit is below this score: one in a hundred is nothing unusual."""
 DAY = 86_400 * TICKS
@@ -75,7 +77,7 @@ class Rarity:
                 break
         if not 0 < wanted < reached:
             return Limit(LEAST, round(MEAN * BIN))
-        mean = max(MEAN, (excess - reached / 2) / reached) * BIN
+        mean = max(MEAN, (excess - reached / 2 + PRIOR * MEAN) / (reached + PRIOR)) * BIN
         return Limit(max(LEAST, round(bin * BIN + mean * log(reached / wanted))), round(mean))
 
     def percentile(self, index: int, score: int) -> float:
