@@ -16,6 +16,7 @@ from detectors import crops, manifest, models, onnx_detector
 from detectors.decoders import STRIDES, Raw, suppress
 from detectors.detections import Detections
 from detectors.face_decoders import STRIDE, centerface, yunet
+from detectors.letterbox import fit
 from detectors.runtime import Runtime
 from events.errors import ModelError
 
@@ -129,6 +130,17 @@ def test_merging_crops_keeps_each_face_with_its_landmarks() -> None:
     np.testing.assert_allclose(merged.landmarks, merged.boxes[:, None, :2] + MARKS * 40)
     plain = Detections(found[0][1].boxes, found[0][1].scores, found[0][1].labels)
     assert crops.merge([(found[0][0], plain), found[1]], (300, 200), 0.3).landmarks is None
+
+
+def test_landmarks_of_a_crop_are_placed_in_the_picture() -> None:
+    """Where boxes go, points go, and those outside the crop stay outside."""
+    spec = manifest.Input(width=320, height=320, stride=32, colour="rgb")
+    place = fit(spec, (1280, 720), (200, 100, 840, 740))
+    box = np.array([[10, 20, 60, 90]], np.float32)
+    moved = place.points_to_picture(box.reshape(1, 2, 2)).reshape(1, 4)
+    np.testing.assert_allclose(moved, place.to_picture(box))
+    factor = 640 / place.width
+    np.testing.assert_allclose(place.points_to_picture(np.array([-5, 3], np.float32))[0], 200 - 5 * factor)
 
 
 def test_suppression_needs_no_landmarks() -> None:

@@ -296,6 +296,23 @@ def test_a_track_that_is_not_seen_is_not_measured() -> None:
     assert shots.see(ticks(1), drawn(), NOTHING, Tracked((), (1, 7))) == []
 
 
+def test_two_faces_that_overlap_are_two_tracks_faces() -> None:
+    """Each detection has one track and each track one detection, the nearest first."""
+    shots = BestShots(ShotSettings())
+    boxes = [box_of(300), box_of(330)]
+    tracks = tuple(
+        Track(ordinal=n, label="face", score=0.9, box=Box(*box_of(x))) for n, x in ((1, 312), (2, 331))
+    )
+    shots.see(0, drawn(), found(*(face_of(box) for box in boxes)), Tracked(tracks, ()))
+    assert [(row[0], tuple(row[4][1])) for row in shots.snapshot()["tracks"]] == [
+        (1, boxes[0]),
+        (2, boxes[1]),
+    ]
+    shots.see(ticks(0.2), drawn(), found(face_of(boxes[1])), Tracked(tracks, ()))
+    lasts = {row[0]: row[2] for row in shots.snapshot()["tracks"]}
+    assert lasts == {1: 0, 2: ticks(0.2)}
+
+
 looks = st.lists(
     st.tuples(st.booleans(), st.sampled_from([0.0, 0.03, 0.08]), st.floats(0.0, 1.0)), min_size=3, max_size=20
 )
