@@ -252,7 +252,10 @@ def _lane(
 
     before = journal.snapshot(camera.id, camera.analysed)
     if before is not None:
-        frame_loop.remember(unpack(before.blob))
+        try:
+            frame_loop.remember(unpack(before.blob))
+        except (KeyError, TypeError, ValueError) as e:  # an earlier version's
+            log.warning("%s: what was learned before is not understood (%r) and begins anew", camera.id, e)
     left = unfinished(journal, camera.id, camera.analysed)
     if frame_loop.running is not None and frame_loop.running[0] not in {row.epoch for row in left}:
         sink().abandoned(frame_loop, frame_loop.running[0])  # its analysis was given up before the restart
@@ -267,7 +270,7 @@ def _lane(
         )
     journal.flush()
     live = sink()
-    live.restarted()
+    live.restarted(frame_loop.wrong)
     return Lane(camera.id, frame_loop, live, Live(Limits()), clock)
 
 

@@ -126,6 +126,11 @@ class PictureWatch:
             text = f"the new view has stood for {ABSORB_S / 60:g} minutes and is the camera's view now; "
             changes.append(turned.clear(pts, text + "check its lines and zones"))
 
+    @property
+    def wrong(self) -> dict[str, str]:
+        """What is raised at present, and what is said of it."""
+        return {what: RULES[what].raised for what, condition in self._conditions.items() if condition.raised}
+
     def snapshot(self) -> dict[str, Any]:
         """The whole state as JSON values."""
         return {

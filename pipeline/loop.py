@@ -77,8 +77,10 @@ class CameraLoop:
 
     def remember(self, state: dict[str, Any]) -> None:
         """Take over from an earlier snapshot what is known beyond one epoch: the rules' memory, the scene."""
+        watch = PictureWatch()
+        watch.restore(state["watch"])
         self._analysis.remember(state)
-        self._watch.restore(state["watch"])
+        self._watch = watch
 
     def abandon(self) -> list[Event]:
         """The epoch that runs gets no packet more: end it where it stands; its events that were not taken."""
@@ -190,6 +192,11 @@ class CameraLoop:
     def held_bytes(self) -> int:
         """Of the packets held while asleep."""
         return self._held_bytes
+
+    @property
+    def wrong(self) -> dict[str, str]:
+        """What is wrong with the picture at present, and what is said of it."""
+        return self._watch.wrong
 
     @property
     def blind_s(self) -> float:

@@ -3,7 +3,7 @@
 import logging
 import os
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import msgspec
 from events.clock import Clock
 from events.errors import StorageError
 from events.events import Event, Health, camera_source
+from ingest.conditions import RULES
 from pipeline.committed import Committed
 from pipeline.contract import Note
 from pipeline.loop import CameraLoop
@@ -24,8 +25,11 @@ log = logging.getLogger(__name__)
 WAITING = 20_000
 """Lines of a trace that may wait for a disk that is full."""
 
-OF_EPOCH = frozenset({"analysis", "black", "corrupt", "decode-mode", "frozen"})
+OF_EPOCH = frozenset({"analysis", "corrupt", "decode-mode"})
 """Troubles that end with their stream epoch; the next one raises them anew if they are still there."""
+
+OF_PICTURE: frozenset[str] = frozenset(RULES)
+"""Troubles that outlive epoch and process: the loop remembers the scene, and sees when they are mended."""
 
 OF_PROCESS = frozenset({"analysis", "onvif", "shedding"})
 """Troubles that end with their process, whether the camera comes back or not."""
@@ -81,6 +85,7 @@ class JournalSink:
         self._first_pts = 0
         self._segment = ""
         self._raised = (OF_EPOCH | OF_PROCESS).intersection(raised)
+        self._pictured = OF_PICTURE.intersection(raised)
         self._epoch = -1
 
     def events(self, events: Sequence[Event], decoded_at: float) -> None:
@@ -120,10 +125,13 @@ class JournalSink:
             elif note.state == "raised" and note.what in OF_EPOCH:
                 self._raised |= {note.what}
 
-    def restarted(self) -> None:
-        """The process is new: what ended with the one before it is over."""
-        over = [Note(what, "cleared", "started again") for what in sorted(self._raised & OF_PROCESS)]
-        self.notes(over, self._clock.wall_us())
+    def restarted(self, wrong: Mapping[str, str]) -> None:
+        """The process is new: what ended with the one before it is over. `wrong`: what the loop, resumed,
+        calls wrong with the picture; a kill may have come between its seeing that and its saying so."""
+        over = self._raised & OF_PROCESS | self._pictured - set(wrong)
+        notes = [Note(what, "cleared", "started again") for what in sorted(over)]
+        notes += [Note(what, "raised", wrong[what]) for what in sorted(set(wrong) - self._pictured)]
+        self.notes(notes, self._clock.wall_us())
 
     def _begun(self, segment: SegmentRow, loop: CameraLoop, pts: int) -> None:
         """What an earlier epoch left raised is over: its loop is not there any more to clear it."""
