@@ -65,6 +65,8 @@ RULE = Anomaly(name="unusual", utc_offset_h=0)
 SILENT = Anomaly(name="unusual", utc_offset_h=0, warmup_h=1e9)
 DAY = 86_400.0
 FPS = 5.0
+USUAL_SIZE = 0.2
+"""Stands for a size that is not known, to the baselines."""
 WALKS = 1.5
 """Who gets no further than so many heights of its own stands: twice that speed, or backwards, is as usual."""
 EXPECTED = {
@@ -350,11 +352,9 @@ def _features(did: Sequence[Doing], labels: list[str]) -> tuple[Floats, Floats]:
         velocity.append([speed * np.sin(angle), speed * np.cos(angle)])
         clock = 2 * np.pi * d.hour / 24
         kind = [0.5 * (d.group == label) for label in labels]
-        size = np.log(d.size) if d.size else np.nan
+        size = np.log(d.size or USUAL_SIZE)
         rest.append([d.x, d.y, size, np.log1p(d.stay_s), np.sin(clock), np.cos(clock), *kind])
-    table = np.array(rest, float)
-    table[:, 2] = np.where(np.isnan(table[:, 2]), np.nanmean(table[:, 2]), table[:, 2])
-    return np.array(velocity, float), table
+    return np.array(velocity, float), np.array(rest, float)
 
 
 def held_score(score: Score, did: list[Doing]) -> float:

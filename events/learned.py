@@ -29,6 +29,7 @@ from events.watch import Verdict, Watch, evidence
 
 PASSES = 64
 """Most targets that are watched at once."""
+BELOW_1 = 1 - 1e-9
 
 
 class LearnedState(msgspec.Struct):
@@ -81,9 +82,8 @@ class LearnedWatch(Watch):
 
     def step(self, scene: Scene) -> None:
         self._pass_time(scene)
-        w, h = scene.size
         for target in scene.seen:
-            if target.label in self._labels and self._polygon.contains(target.x / w, target.y / h):
+            if target.label in self._labels and self._inside(target, scene):
                 self._follow(target, scene)
         for serial in sorted(self.state.passes):
             one = self.state.passes[serial]
@@ -146,6 +146,11 @@ class LearnedWatch(Watch):
         self.verdicts.fade()
 
     # --- a target
+
+    def _inside(self, target: Target, scene: Scene) -> bool:
+        # whose feet are below the picture's lower edge stands at the edge, which is inside
+        x, y = target.x / scene.size[0], target.y / scene.size[1]
+        return self._polygon.contains(min(max(x, 0.0), BELOW_1), min(max(y, 0.0), BELOW_1))
 
     def _follow(self, target: Target, scene: Scene) -> None:
         passes = self.state.passes

@@ -416,6 +416,12 @@ def test_only_what_is_inside_the_polygon_and_of_a_label_is_watched() -> None:
     assert walks.watch.state.finished == 1
 
 
+def test_who_is_cut_off_by_the_pictures_edge_is_watched() -> None:
+    walks = Walks()
+    walks.walk(y=1000)
+    assert walks.watch.state.finished == 1
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("rate", 0.0), ("half_life_days", 0.0), ("utc_offset_h", 20.0), ("warmup_h", -1.0)]
 )
