@@ -41,6 +41,7 @@ class CaptureClock:
         self.clock_error_us: int | None = None
         """How far the camera's clock is ahead of this box's by the last report; None before the first.
         Includes the network's delay, as a lag."""
+        self._errors: list[int] = []
 
     @property
     def first(self) -> Anchor:
@@ -76,6 +77,7 @@ class CaptureClock:
     def reported(self, pts: int, capture_us: int) -> None:
         """By the camera's last sender report, media time `pts` was taken at `capture_us`."""
         self.clock_error_us = capture_us - (self._arrival_us + _us(pts))
+        self._errors.append(self.clock_error_us)
         if abs(self.clock_error_us) > TRUST_US:
             if self.by_rtcp:
                 self._add(pts, self._arrival_us + _us(pts), "arrival")
@@ -87,6 +89,11 @@ class CaptureClock:
         """The anchors made since the last call, without the first one."""
         new, self._new = self._new, []
         return new
+
+    def errors(self) -> list[int]:
+        """`clock_error_us` of each report since the last call."""
+        found, self._errors = self._errors, []
+        return found
 
     def _add(self, pts: int, capture_us: int, source: str) -> None:
         if pts < self._current.pts:  # a reordered picture: wait for a later one

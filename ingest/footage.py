@@ -83,6 +83,10 @@ class FootageSource:
         """See `Source.anchors`: a file has only its first."""
         return []
 
+    def clock_errors(self) -> list[int]:
+        """See `Source.clock_errors`: a file has no clock."""
+        return []
+
     def close(self) -> None:
         """See `Source.close`."""
         self._stopped.set()

@@ -28,8 +28,8 @@ from ingest.packets import Codec, Packet, StreamInfo
 from ingest.refusals import explain
 from ingest.source import Opened
 
-REPORT_EVERY = 5 * TICKS
-"""How often the camera's clock is compared with the anchor in force."""
+REPORT_EVERY = 2 * TICKS
+"""How often the camera's clock is compared with the anchor in force, and with this box's clock."""
 
 _LEAD = 256
 """Packets read ahead when a stream is opened, at most."""
@@ -115,6 +115,10 @@ class RtspSource:
     def anchors(self) -> list[Anchor]:
         """See `Source.anchors`."""
         return self._captures.taken() if self._captures else []
+
+    def clock_errors(self) -> list[int]:
+        """See `Source.clock_errors`."""
+        return self._captures.errors() if self._captures else []
 
     @property
     def clock_error_us(self) -> int | None:

@@ -53,5 +53,9 @@ class Source(Protocol):
     def anchors(self) -> list[Anchor]:
         """Anchors made since the last call (an RTCP sender report came, or clocks drifted apart)."""
 
+    def clock_errors(self) -> list[int]:
+        """By how many microseconds the camera's clock was ahead of this box's (see `ingest/clockwatch.py`),
+        for each comparison since the last call."""
+
     def close(self) -> None:
         """Stop a blocked `packets` from another thread, and release the connection. May be called twice."""

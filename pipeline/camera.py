@@ -11,6 +11,7 @@ from events.errors import ConfigError, LinliError, SourceError, StorageError
 from events.events import Health, camera_source
 from events.media import TICKS, Anchor, Discontinuity
 from ingest.backoff import Backoff, failure_of
+from ingest.clockwatch import ClockWatch
 from ingest.source import Opened, Source
 from pipeline.contract import State
 from pipeline.lane import Arrived, Begin, End, Lane
@@ -35,7 +36,7 @@ RETRY_S = 60.0
 ANALYSED_FRAGMENT_S = 0.25
 """Length of the footage's fragments where the stream is analysed: packets wait for theirs to be written."""
 
-TROUBLES = frozenset({"connection", "disk", "reading"})
+TROUBLES = frozenset({"clock", "connection", "disk", "reading"})
 """What a reader raises, and clears."""
 
 HealthState = Literal["raised", "cleared", "note"]
@@ -69,6 +70,7 @@ class Reader:
         self._thread = threading.Thread(target=self._run, name=f"read-{camera}-{stream}", daemon=True)
         self._troubles: dict[str, str] = {}
         """What is wrong at present -> what was last said of it."""
+        self._clocks = ClockWatch()
         self._recorded_from: int | None = None
         self._lost_us: int | None = None
         self._writer: SegmentWriter | None = None
@@ -87,6 +89,7 @@ class Reader:
     def take_over(self, raised: Collection[str]) -> None:
         """What the journal still calls wrong from before the start: it is cleared once it is well."""
         self._troubles = dict.fromkeys(TROUBLES.intersection(raised), "")
+        self._clocks = ClockWatch("clock" in self._troubles)
 
     def start(self) -> None:
         self._thread.start()
@@ -157,6 +160,7 @@ class Reader:
         epoch = self._journal.open_epoch(self.camera, self.stream, opened.info, opened.anchor)
         writer = self._writer = self._make_writer(epoch, opened)
         self._recorded_from = None
+        self._clocks.begin()
         lane = self.lane
         if lane is not None:
             lane.put(Begin(epoch, opened.info, opened.anchor))
@@ -170,6 +174,8 @@ class Reader:
                     self._found()
                 for anchor in source.anchors():
                     self._anchor(epoch, anchor)
+                for off_us in source.clock_errors():
+                    self._compare_clocks(off_us)
                 before = writer.bytes_written
                 segment = writer.write(packet)
                 self.packets += 1
@@ -248,6 +254,16 @@ class Reader:
             self._health("gap", "note", f"no video for {gap_s:.1f} s", {"seconds": round(gap_s, 3)})
             self._lost_us = None
         self._mended("connection", "the camera delivers again")
+
+    def _compare_clocks(self, off_us: int) -> None:
+        change = self._clocks.error(off_us)
+        if change is None:
+            return
+        self._health("clock", change.state, change.message, {"offset_s": change.offset_s})
+        if change.state == "raised":
+            self._troubles["clock"] = change.message
+        else:
+            self._troubles.pop("clock", None)
 
     def _recorded(self, pts: int) -> None:
         """A packet went to disk: when enough of them did, all is well."""

@@ -102,7 +102,8 @@ class Camera:
             self.index = 0
             self.shift += self.head["duration"]
         # Never before its own presentation time: a camera cannot send what it has not seen.
-        return (self.units[self.index][1] + self.shift + self.head["lead"]) / 90_000
+        sent = (self.units[self.index][1] + self.shift + self.head["lead"]) / 90_000
+        return sent + self.spec.get("behind_s", 0.0)
 
     def push(self):
         pts, dts, key, data = self.units[self.index]
@@ -142,8 +143,9 @@ class Pacer(threading.Thread):
 
     def begin(self, camera, source):
         with self.wake:
-            generation = camera.start(source)
-            heapq.heappush(self.heap, (time.monotonic(), camera.name, generation, time.monotonic(), camera))
+            generation, now = camera.start(source), time.monotonic()
+            due = now + camera.spec.get("behind_s", 0.0)
+            heapq.heappush(self.heap, (due, camera.name, generation, now, camera))
             self.wake.notify()
 
     def run(self):

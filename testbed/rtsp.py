@@ -50,6 +50,8 @@ class Mount:
     password: str = ""
     audio: bool = False
     """Offer a (silent) audio stream too."""
+    behind_s: float = 0.0
+    """How far its clock is behind: its pictures are dated so much earlier than they are sent."""
     seed: int = 0
     """Of the faults that are drawn by chance."""
 
@@ -109,6 +111,7 @@ class GstServer:
                 "user": mount.user,
                 "password": mount.password,
                 "audio": mount.audio,
+                "behind_s": mount.behind_s,
                 "seed": mount.seed,
             }
             for name, mount in self._mounts.items()
