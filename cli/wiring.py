@@ -17,7 +17,7 @@ from console.site import CameraView, PresetView, SensorView, SiteView
 from detectors.onnx_detector import OnnxDetector
 from events.clock import Clock, thread_cpu_ns
 from events.errors import StorageError
-from events.events import camera_source
+from events.events import Place, camera_source
 from events.joint import JointEngine
 from ingest import credentials
 from ingest.credentials import Credentials
@@ -339,8 +339,13 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
     return [joint, evidence, faults, portraits, housekeeper, Projector(bus, journal.id, store, clock)]
 
 
-def _camera_view(camera: Camera) -> CameraView:
+def camera_view(camera: Camera) -> CameraView:
+    """What the page is told of a camera."""
     grounds = analysing.grounds(camera)
+
+    def seen(preset: str) -> tuple[Place, ...] | None:
+        return tuple(grounds[preset].view()) if preset in grounds else None
+
     return CameraView(
         id=camera.id,
         name=camera.name or camera.id,
@@ -348,8 +353,8 @@ def _camera_view(camera: Camera) -> CameraView:
         stream=camera.analysed,
         rules=camera.rules,
         place=camera.place,
-        view=tuple(grounds[""].view()) if "" in grounds else None,
-        presets=tuple(PresetView(id=preset.id, name=preset.name or preset.id) for preset in camera.preset),
+        view=seen(""),
+        presets=tuple(PresetView(id=p.id, name=p.name or p.id, view=seen(p.id)) for p in camera.preset),
     )
 
 
@@ -366,7 +371,7 @@ def console(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Con
     view = SiteView(
         id=file.site.id,
         name=file.site.name or file.site.id,
-        cameras=tuple(_camera_view(c) for c in file.camera),
+        cameras=tuple(camera_view(c) for c in file.camera),
         sensors=tuple(
             SensorView(
                 id=s.id,

@@ -11,6 +11,8 @@ class PresetView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
+    view: tuple[Place, ...] | None = None
+    """The ground that it sees there, as a polygon; None without a calibration."""
 
 
 class CameraView(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +29,7 @@ class CameraView(msgspec.Struct, frozen=True, kw_only=True):
     place: Place | None = None
     """Where the camera is."""
     view: tuple[Place, ...] | None = None
-    """The ground that it sees, as a polygon; None without a calibration."""
+    """The ground that it sees, as a polygon; None without a calibration, and of a dome."""
     presets: tuple[PresetView, ...] = ()
     """Of a dome."""
 

@@ -80,7 +80,10 @@ def test_the_site_and_its_rules(stage: Stage) -> None:
     assert body["pixelate"] == ["person", "face"], "a face is part of a person"
     plaza = body["cameras"][1]
     assert (plaza["kind"], plaza["place"], len(plaza["view"])) == ("dome", [121.4737, 31.2304], 3)
-    assert plaza["presets"] == [{"id": "road", "name": "Ring road"}, {"id": "steps", "name": "Steps"}]
+    assert plaza["presets"] == [
+        {"id": "road", "name": "Ring road", "view": None},
+        {"id": "steps", "name": "Steps", "view": None},
+    ]
     assert [rule["preset"] for rule in plaza["rules"]] == ["road", "steps"]
     assert (body["cameras"][0]["place"], body["cameras"][0]["view"]) == (None, None)
     assert body["sensors"][0] == {

@@ -8,7 +8,7 @@ import pytest
 import shapely
 from click.testing import CliRunner
 
-from cli import settings
+from cli import settings, wiring
 from cli.main import main
 from events.errors import ConfigError
 from events.ground import PointPair
@@ -57,3 +57,23 @@ def test_pairs_that_do_not_fit_are_an_error_of_the_site_file(tmp_path: Path) -> 
     outside = msgspec.structs.replace(pairs[0], place=(190.0, 37.8))
     with pytest.raises(ConfigError, match=r"ground\[0\].place"):
         settings.load(site_file(tmp_path, [outside, *pairs[1:]]))
+
+
+def test_the_page_is_told_what_each_camera_and_each_preset_of_a_dome_sees(tmp_path: Path) -> None:
+    camera = Pinhole()
+    pairs = pairs_of(camera, grid(camera)[::3])
+    text = site_file(tmp_path, pairs).read_text()
+    rows = text.split("ground = ")[1].strip()
+    dome = '\n[[camera]]\nid = "dome"\nkind = "dome"\nurl = "rtsp://127.0.0.1/dome"\n'
+    presets = f'[[camera.preset]]\nid = "square"\nground = {rows}\n[[camera.preset]]\nid = "lane"\n'
+    (tmp_path / "both.toml").write_text(text + dome + presets)
+    loaded = settings.load(tmp_path / "both.toml")
+    gate, turned = (wiring.camera_view(one) for one in loaded.file.camera)
+    assert gate.place == (112.5, 37.8)
+    assert gate.view is not None
+    assert len(gate.view) >= 4
+    assert turned.view is None
+    assert [(preset.id, preset.view is not None) for preset in turned.presets] == [
+        ("square", True),
+        ("lane", False),
+    ]
