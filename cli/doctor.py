@@ -16,8 +16,9 @@ from typing import Literal
 import click
 import msgspec
 
-from cli import analysing, wiring
+from cli import analysing, findings, wiring
 from cli import settings as site_settings
+from cli.findings import Finding
 from cli.settings import Camera, Settings
 from console.access import check_bind, read_policy
 from detectors import models
@@ -37,23 +38,23 @@ CLOCK_WARN_US = 1_000_000
 FSYNC_WARN_MS = 50.0
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was looked at."""
-
-    what: str
-    state: Literal["ok", "warn", "fail"]
-    text: str
-    figures: dict[str, float | str] = {}
-
-
 def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
     """All findings, one by one as they come."""
     yield from _guarded("console", lambda: _console(settings))
     yield from _guarded("disk", lambda: _disk(settings, clock))
     yield from _guarded("journal", lambda: _journal(settings, clock))
-    yield from _guarded("model", lambda: _model(settings, clock))
+    kinds = {camera.kind for camera in settings.file.camera}
+    if kinds - {"face"}:
+        yield from _guarded("model", lambda: _model(settings, clock))
+    if "face" in kinds:
+        yield from _guarded("faces", lambda: findings.faces(settings, clock))
+    if settings.file.sensor:
+        yield from _guarded("sensors", lambda: findings.sensors(settings))
     streams: list[tuple[Camera, Literal["main", "sub"]]] = []
     for camera in settings.file.camera:
+        yield from findings.grounds(camera)
+        if camera.kind == "dome":
+            yield from _guarded(f"camera {camera.id}/presets", partial(findings.presets, settings, camera))
         streams += [(camera, "main"), (camera, "sub")] if camera.sub_url else [(camera, "main")]
 
     def look(camera: Camera, stream: Literal["main", "sub"]) -> list[Finding]:
@@ -61,8 +62,8 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
         return list(_guarded(f"camera {camera.id}/{stream}", watch))
 
     with ThreadPoolExecutor(TOGETHER) as pool:  # each stream is watched for seconds
-        for findings in pool.map(look, *zip(*streams, strict=True)):
-            yield from findings
+        for found in pool.map(look, *zip(*streams, strict=True)):
+            yield from found
 
 
 def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
