@@ -116,7 +116,7 @@ def test_a_full_disk_is_waited_for_however_long_it_takes(
     worker = evidence(site, tmp_path / "objects")
     subscription = site.bus.subscribe(GROUP, ("alert",))
     with monkeypatch.context() as full:
-        full.setattr("storage.clips.os.replace", no_room)
+        full.setattr("storage.cutting.os.replace", no_room)
         with pytest.raises(DiskFull, match="free some space"):
             worker._round(subscription, False)
         site.clock.advance(PATIENCE_S + 1)
