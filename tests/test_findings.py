@@ -67,7 +67,7 @@ def test_a_calibration_that_is_off_is_told(tmp_path: Path) -> None:
         return [f.state for f in findings.grounds(loaded(tmp_path, text).camera("d"))]
 
     assert states(0.0, 9) == ["ok"]
-    assert states(0.02, 9) == ["warn"]
+    assert states(0.05, 9) == ["warn"]
     assert states(0.0, 4) == ["ok"]
 
 
