@@ -45,6 +45,9 @@ _READS = 500
 _SUBSCRIBED_AT_ONCE = 200
 _STOP_S = 10.0
 _CONNACK_S = 10.0
+_SHORT_S = 10.0
+_TAKEN_OVER = 2
+"""So many connections that were accepted and lost within `_SHORT_S` look like another client with our id."""
 
 
 class Subscriber:
@@ -86,6 +89,7 @@ class Subscriber:
         self._unsettled = 0
         self._delivered = 0
         self._had_session = False
+        self._accepted_at, self._short = 0.0, 0
         self._lost = ""
         self._auth = False
         self._acks: deque[tuple[int, int]] = deque()
@@ -251,6 +255,7 @@ class Subscriber:
             self._lost = f"the broker refuses the connection: {reason.getName()}"
             return
         self._session += 1
+        self._accepted_at = self._clock.monotonic()
         self._unsettled = 0
         self.connected = True
         for start in range(0, len(self._topics), _SUBSCRIBED_AT_ONCE):
@@ -273,8 +278,10 @@ class Subscriber:
         self.connected = False
         if not self._lost:
             self._lost = f"the connection was lost: {reason.getName()}"
-            if reason.getName() == "Session taken over":
-                self._lost += f"; another client has our id {self._id}: give each box its own `client`"
+            lasted_s = self._clock.monotonic() - self._accepted_at
+            self._short = self._short + 1 if lasted_s < _SHORT_S else 0
+            if reason.getName() == "Session taken over" or self._short >= _TAKEN_OVER:
+                self._lost += f"; does another client have our id {self._id}? Give each box its own `client`"
 
     def _on_subscribe(self, _: Any, __: Any, mid: int, reasons: list[ReasonCode], ___: Any) -> None:
         refused = sum(reason.is_failure for reason in reasons)

@@ -65,7 +65,7 @@ class Sink:
 
 
 class Works:
-    """A journal, a hub, and a subscriber to a broker."""
+    """A journal, a hub, and a subscriber to a broker; a context manager. `wait`: until it is connected."""
 
     def __init__(
         self,
@@ -73,11 +73,12 @@ class Works:
         broker: Mosquitto | None,
         sensors: Sequence[Sensor],
         clock: Clock | None = None,
+        wait: bool = True,
         **more: Any,
     ) -> None:
         self.clock = clock or SystemClock()
         self.journal = Journal(folder / "journal.db", self.clock, group_s=0.01)
-        self.broker = broker
+        self.wait = wait
         names = [f"{'localhost' if broker.tls else '127.0.0.1'}:{broker.port}"] if broker else []
         self.hub = SensorHub("s", BOX, Directory(sensors), self.journal, self.clock, brokers=names)
         self.told: list[tuple[str, str]] = []
@@ -107,6 +108,8 @@ class Works:
         self.hub.start()
         if self.subscriber is not None:
             self.subscriber.start()
+            if self.wait:
+                until(lambda: self.subscriber and self.subscriber.connected, "connected")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,12 +117,6 @@ class Works:
             self.subscriber.stop()
         self.hub.stop()
         self.journal.close()
-
-    def connected(self) -> "Works":
-        """Wait for it."""
-        assert self.subscriber is not None
-        until(lambda: self.subscriber is not None and self.subscriber.connected, "connected")
-        return self
 
     def events(self, family: str = "sensor") -> list[Event]:
         return [record.event for record in self.journal.read(0, 1_000_000, (family,))]
