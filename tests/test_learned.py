@@ -153,6 +153,17 @@ def test_it_is_silent_until_it_knows_enough(learned: dict[str, Any]) -> None:
         assert [odd(walks) for odd in ODD.values()] == [[]] * len(ODD)
 
 
+def test_one_target_may_do_two_unusual_things(learned: dict[str, Any]) -> None:
+    walks = Walks(state=learned)
+    for n in range(30):
+        walks.camera.see(person(9000, 20.0 + 40 * n if n < 10 else 420.0 + 14 * (n - 10), 500))
+    walks.camera.stay(60, person(9000, 700, 500))
+    told = walks.camera.of(AlertRaised)
+    assert [alert.detail["attribute"] for alert in told] == ["speed", "dwell"]
+    assert len({alert.alert for alert in told}) == 2
+    assert told[0].tracks == told[1].tracks == (9000,)
+
+
 # --- state
 
 
@@ -319,6 +330,7 @@ def test_a_false_alert_is_learned_and_raises_the_limit_there(learned: dict[str, 
 def test_what_is_to_be_ignored_is_not_told_again_there(learned: dict[str, Any]) -> None:
     walks, alert = odd_walk(learned)
     walks.camera.engine.judge(alert, "ignore")
+    assert headings(walks) > 0
     (muted,) = walks.watch.verdicts.state.muted
     assert muted.startswith("direction person ")
     index, cell = 1, int(muted.split()[2])
