@@ -25,6 +25,8 @@ class Tour(msgspec.Struct, frozen=True, kw_only=True):
 
     clip: str
     spec: DomeSpec
+    taught: int
+    """The clip's frame at which the presets are taught: nobody stands close, as the guide asks for."""
     steady: bool = False
     """The clip's own camera was held by hand: its drift is taken out first."""
 
@@ -69,11 +71,11 @@ _ASPHALT = _stops(
 
 
 _CLIPS = {
-    "yard": ("vtest.avi", _YARD, 0.75),
-    "room": ("one-by-one-person-detection.mp4", _ROOM, 1.0),
-    "asphalt": ("car-detection.mp4", _ASPHALT, 1.0),
+    "yard": ("vtest.avi", _YARD, 0.75, 265),
+    "room": ("one-by-one-person-detection.mp4", _ROOM, 1.0, 900),
+    "asphalt": ("car-detection.mp4", _ASPHALT, 1.0, 125),
 }
-"""Clip, its written tour, and the height of a window, in heights of the clip, that is as wide as the clip."""
+"""Clip; written tour; height, in heights of the clip, of a window as wide as it; the frame of teaching."""
 _STEPS = ((40.0, 0.7), (75.0, 1.1), (110.0, 0.85))
 
 
@@ -86,14 +88,14 @@ def written(seconds: float) -> dict[str, Tour]:
     }
     return {
         name: _tour(name, DomeSpec(stops=stops, seconds=seconds, steps=_STEPS, seed=n, buses=buses[name]))
-        for n, (name, (_, stops, _)) in enumerate(_CLIPS.items(), 1)
+        for n, (name, (_, stops, _, _)) in enumerate(_CLIPS.items(), 1)
     }
 
 
 def drawn(seconds: float, seed: int) -> dict[str, Tour]:
     """Tours with stops, ways, dwells and buses drawn by chance: nothing was chosen by them."""
     made = {}
-    for n, (name, (_, _, high)) in enumerate(_CLIPS.items()):
+    for n, (name, (_, _, high, _)) in enumerate(_CLIPS.items()):
         rng = np.random.default_rng([seed, n])
         stops = _drawn_stops(rng, high)
         starts = sorted(float(s) for s in rng.uniform(5, seconds - 15, 3))
@@ -105,7 +107,8 @@ def drawn(seconds: float, seed: int) -> dict[str, Tour]:
 
 
 def _tour(name: str, spec: DomeSpec) -> Tour:
-    return Tour(clip=_CLIPS[name][0], spec=spec, steady=name == "asphalt")
+    clip, _, _, taught = _CLIPS[name]
+    return Tour(clip=clip, spec=spec, taught=taught, steady=name == "asphalt")
 
 
 def _drawn_stops(rng: np.random.Generator, high: float) -> tuple[Stop, ...]:
@@ -160,7 +163,7 @@ class Footage:
         """What `linli presets learn` would keep: one picture each, the median of a second, at another time
         of the clip, under other light, without jitter."""
         taught = msgspec.structs.replace(
-            spec, seconds=1.0, light=0.0, steps=(), buses=(), seed=spec.seed + 77, first=len(self.source) // 3
+            spec, seconds=1.0, light=0.0, steps=(), buses=(), seed=spec.seed + 77, first=self._tour.taught
         )
         found = {}
         for preset in sorted({stop.preset for stop in spec.stops if stop.preset}):

@@ -104,6 +104,11 @@ class Reference:
         """Blocks with structure. With fewer than `ENOUGH` nothing can be said."""
         return len(self._places)
 
+    @property
+    def structure(self) -> float:
+        """How much there is to recognise: of 72, clear blocks count 1, faint ones less."""
+        return float(self._weights.sum())
+
     def fit(self, picture: Floats) -> Fit:
         """How `picture`, of the reference's size and `prepared`, lies to the reference."""
         if self.blocks < ENOUGH:

@@ -34,8 +34,12 @@ ZOOM = 0.03
 """Share by which its zoom may."""
 KNOWN = 0.3
 """Least share of the reference's blocks that must be found to recognise a preset."""
+STRUCTURED = 24.0
+"""Least structure (`Reference.structure`, of 72) of a picture that may become a reference."""
 SEEN = 0.3
 """Least share of the anchor's blocks that must be found to say where they went."""
+PLACED = 0.2
+"""Least share of the reference's blocks that must be found, just where they were, to stay settled."""
 WHOLE = 0.5
 """Least share of a covered view's blocks that move as one when the camera does."""
 MOVED = 0.4
@@ -210,7 +214,7 @@ class Views:
             if self._in_place(flat):  # something large that stood in the anchor went away
                 self._hold(cells)
                 return None
-            if not gone or fit.agree < before / 2:
+            if not gone or fit.agree < before / 3:
                 return self._leave(pts, cells)
             self._lost = pts if self._state == "settled" else None
             self._hold(cells)
@@ -251,7 +255,7 @@ class Views:
             return False
         fit = references[n].fit(flat)
         off = float(np.hypot(fit.dx - dx, fit.dy - dy)) + abs(fit.zoom - zoom) * CELLS / 4
-        return fit.agree >= KNOWN and off <= MOVED
+        return fit.agree >= PLACED and off <= MOVED
 
     def _retry(self, pts: int, cells: Luma, flat: Floats) -> View | None:
         if pts - self._tried < ticks(RETRY_S):
@@ -349,14 +353,14 @@ def same_view(reference: Luma, picture: Luma) -> Fit | None:
 
     Both are luma of any size, [h, w].
     """
-    size = CELLS, max(1, round(CELLS * picture.shape[0] / picture.shape[1]))
+    size = _size(picture)
     fit = Reference(_cells(reference, size)).fit(prepared(_cells(picture, size)))
     return fit if fit.agree >= KNOWN and _near(fit) else None
 
 
 def structured(picture: Luma) -> bool:
     """Whether the picture shows enough to be recognised again."""
-    return Reference(shrink(picture)).blocks >= 2 * ENOUGH
+    return Reference(_cells(picture, _size(picture))).structure >= STRUCTURED
 
 
 def _displaced(fit: Fit) -> bool:
@@ -367,6 +371,10 @@ def _displaced(fit: Fit) -> bool:
 def _near(fit: Fit) -> bool:
     """Whether a view is no farther off than a dome's return may be."""
     return float(np.hypot(fit.dx, fit.dy)) <= SHIFT * CELLS and abs(fit.zoom - 1) <= ZOOM
+
+
+def _size(picture: Luma) -> tuple[int, int]:
+    return CELLS, max(1, round(CELLS * picture.shape[0] / picture.shape[1]))
 
 
 def _cells(picture: Luma, size: tuple[int, int]) -> Luma:
