@@ -1,11 +1,15 @@
 """The command `linli`."""
 
 import logging
+import os
 import sys
+import threading
+import traceback
+from collections.abc import Callable
 
 import click
 
-from cli import demo, doctor, faces, ground, measuring, models, presets, running, sensors, watching
+from cli import demo, doctor, export, faces, ground, measuring, models, presets, running, sensors, watching
 from events.errors import LinliError
 
 
@@ -33,10 +37,33 @@ def main(verbose: bool) -> None:
     logging.getLogger("libav").setLevel(logging.CRITICAL)
 
 
-for room in (demo, running, doctor, watching, measuring, models, ground, faces, sensors, presets):
+for room in (demo, running, doctor, watching, measuring, models, ground, faces, export, sensors, presets):
     for command in room.COMMANDS:
         main.add_command(command)
 
 
-if __name__ == "__main__":
-    main()
+def leave(command: Callable[[], object]) -> None:
+    """Run a command to its end and end the process with its exit status, whoever is still at work.
+
+    A thread that comes back from ONNX Runtime or OpenCV while the interpreter ends is unwound through their
+    C++, which aborts the process ("terminate called without an active exception"). What such a thread had not
+    finished is finished at the next start, as after a kill.
+    """
+    code = 0
+    try:
+        command()
+    except SystemExit as e:
+        code = e.code if isinstance(e.code, int) else int(e.code is not None)
+    except BaseException:  # noqa: BLE001 - it is shown, as the interpreter would
+        traceback.print_exc()
+        code = 1
+    if any(thread.daemon for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":  # a supervised process
+    leave(main)

@@ -110,6 +110,8 @@ def services(site: Path) -> None:
     failed = False
     while not stop.wait(1.0) and not failed:
         failed = not all(service.alive for service in built)
+    for service in built[:-1]:  # together; the projector after them
+        service.ask()
     for service in built:
         service.stop()
     if failed:

@@ -22,6 +22,8 @@ COMMIT_S = 30.0
 """How often it is said that nothing was there to be done."""
 PATIENCE_S = 90.0
 """How long footage and trace of an event are waited for before what is there is taken."""
+LAST_S = 30.0
+"""After `stop` nothing more is begun when so much time has gone."""
 
 
 class Job(msgspec.Struct):
@@ -48,7 +50,7 @@ so may what is still to be recorded; False while stopping."""
 class Afterwork(Service):
     """Works off events in the order of their footage.
 
-    At `stop` it does what all footage is there for; the rest is done at the next start.
+    At `stop` it does what all footage is there for, for `LAST_S` at most; the rest is done at the next start.
     """
 
     stop_s = 45.0
@@ -63,6 +65,8 @@ class Afterwork(Service):
         self._committed = 0
         self._commit_at = 0.0
         """Monotonic time at which events that ask for nothing are worth a commit, too."""
+        self._last_at = 0.0
+        """Monotonic time after which a stopping service begins nothing more; 0 while it goes on."""
         super().__init__(group)
 
     @abstractmethod
@@ -110,8 +114,13 @@ class Afterwork(Service):
         Raises:
             DiskFull: what was not done stays to be done.
         """
+        if stopping and not self._last_at:
+            self._last_at = self._clock.monotonic() + LAST_S
         try:
             for job in self._jobs:
+                if stopping and self._clock.monotonic() >= self._last_at:
+                    log.info("%s leaves the rest for the next start", self._group)
+                    return
                 patient = self._clock.monotonic() - job.since < PATIENCE_S
                 for step in list(job.steps):
                     if self._tried(step, job, patient, patient and not stopping):

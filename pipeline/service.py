@@ -18,9 +18,13 @@ class Service(ABC):
         """Begin."""
         self._thread.start()
 
+    def ask(self) -> None:
+        """Ask it to finish what is at hand and to end; `stop` waits for it. Several can end together so."""
+        self._stop.set()
+
     def stop(self) -> None:
         """Finish what is at hand and end."""
-        self._stop.set()
+        self.ask()
         self._thread.join(self.stop_s)
 
     @property

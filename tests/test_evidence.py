@@ -11,7 +11,7 @@ import pytest
 
 from events.errors import DiskFull
 from events.events import AlertCleared, AlertRaised
-from pipeline.afterwork import PATIENCE_S
+from pipeline.afterwork import LAST_S, PATIENCE_S, Job
 from pipeline.evidence import GROUP, Evidence, EvidenceSettings, sweep_evidence
 from storage.objects import FolderObjects
 from storage.store import SqliteStore, catch_up
@@ -227,3 +227,21 @@ def test_evidence_of_an_open_alert_stays(site: Recorded, tmp_path: Path) -> None
     assert sweep_evidence(objects, store, 1 << 60) == 0
     assert list(objects.keys()) == [f"clips/{name}.mp4"]
     store.close()
+
+
+def test_what_is_too_much_at_the_end_is_left_for_the_next_start(site: Recorded, tmp_path: Path) -> None:
+    """A slow box with many alerts ends in time, and misses none."""
+    first = evidence(site, tmp_path / "objects")
+    cut = first._clip
+
+    def slow(job: Job, patient: bool, waits: bool) -> bool:
+        site.clock.advance(LAST_S)
+        return cut(job, patient, waits)
+
+    first._clip = slow  # type: ignore[method-assign]
+    first.ask()
+    first._run()
+    assert len(list((tmp_path / "objects").rglob("*.mp4"))) == 1
+    second = evidence(site, tmp_path / "objects")
+    second._round(site.bus.subscribe(GROUP, ("alert",)), False)
+    assert len(list((tmp_path / "objects").rglob("*.mp4"))) == 2
