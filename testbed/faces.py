@@ -51,7 +51,8 @@ class Cut:
         """[h, 112] grey: the face itself, sharp and turned by so many degrees."""
         x, _, w, _ = self.box
         head = _turned(self.picture.astype(np.float32), x + w / 2, CYLINDER * w, turn)
-        return placed(cv2.cvtColor(np.rint(head).astype(np.uint8), cv2.COLOR_BGR2GRAY), self.box)
+        grey = cv2.cvtColor(np.rint(head).astype(np.uint8), cv2.COLOR_BGR2GRAY)
+        return placed(grey.astype(np.uint8, copy=False), self.box)
 
 
 class Moment(msgspec.Struct, frozen=True):
