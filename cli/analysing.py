@@ -47,13 +47,13 @@ def detector(settings: Settings) -> OnnxDetector:
     )
 
 
-def face_detector(settings: Settings) -> OnnxDetector:
+def face_detector(settings: Settings, least_score: float = FACE_SCORES.low) -> OnnxDetector:
     """The model of the cameras of kind `face`."""
     return onnx_detector.load(
         _model(settings, settings.file.faces.model),
         threads=settings.threads,
         providers=settings.file.model.providers,
-        least_score=FACE_SCORES.low,
+        least_score=least_score,
     )
 
 

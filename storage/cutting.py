@@ -1,5 +1,5 @@
-"""From stored packets to a playable file: the packets of a span, over segments and epochs, are remuxed as they
-are, or decoded, changed and encoded again. What clips (`storage/clips.py`) and masked exports share.
+"""From stored packets to a playable file: the packets of a span, over segments and epochs, are remuxed as
+they are, or decoded, changed and encoded again. What clips (`storage/clips.py`) and masked exports share.
 
 The output is an MP4 with its index in front, whole or not at all. Where nothing was recorded the last picture
 stands.
@@ -145,7 +145,7 @@ def _opened(out: Output) -> Iterator[OutputContainer]:
         partial.unlink(missing_ok=True)
 
 
-def remuxed(packets: Iterator[tuple[SegmentRow, Packet]], info: StreamInfo, out: Output) -> Clip:
+def remuxed(packets: Iterable[tuple[SegmentRow, Packet]], info: StreamInfo, out: Output) -> Clip:
     """The packets as they are, each at its own time; `info` holds for all of them.
 
     Raises:

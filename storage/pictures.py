@@ -4,7 +4,7 @@ Hiding replaces blocks by their mean colour (mosaic). A block is a tenth of the 
 head, and never under 8 pixels, so that a face is about one block.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import av
 import cv2
@@ -63,18 +63,27 @@ def hide(frame: av.VideoFrame, boxes: Iterable[Box] | None) -> av.VideoFrame:
     Args:
         boxes: in pixels of the frame.
     """
-    if frame.format.name not in _PLANAR:
-        frame = frame.reformat(format="yuv420p")
-    frame.make_writable()
+    frame = changeable(frame)
     regions = _regions(boxes, frame.width, frame.height)
-    for n, plane in enumerate(frame.planes):
-        pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[
-            :, : plane.width
-        ]
-        by = _PLANAR[frame.format.name] if n else 1
+    for pixels, by in planes(frame):
         for box, block in regions:
             mosaic(pixels, Box(box.x1 / by, box.y1 / by, box.x2 / by, box.y2 / by), block / by)
     return frame
+
+
+def changeable(frame: av.VideoFrame) -> av.VideoFrame:
+    """The frame in 4:2:0 with 8 bits, its planes free to be written: a copy if the decoder needs them."""
+    if frame.format.name not in _PLANAR:
+        frame = frame.reformat(format="yuv420p")
+    frame.make_writable()
+    return frame
+
+
+def planes(frame: av.VideoFrame) -> Iterator[tuple[NDArray[np.uint8], int]]:
+    """Luma and the two chroma planes of a changeable frame as they lie, with what each is smaller by."""
+    for n, plane in enumerate(frame.planes):
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+        yield rows[:, : plane.width], _PLANAR[frame.format.name] if n else 1
 
 
 def _regions(boxes: Iterable[Box] | None, width: int, height: int) -> list[tuple[Box, float]]:
