@@ -49,6 +49,11 @@ TELLS = 0.2
 Floats = NDArray[np.float32]
 
 
+Place = tuple[float, float, float]
+"""Shift right and down, in cells, and zoom."""
+AT_HOME: Place = (0.0, 0.0, 1.0)
+
+
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
     """How a picture lies to a reference."""
 
@@ -109,32 +114,37 @@ class Reference:
         """How much there is to recognise: of 72, clear blocks count 1, faint ones less."""
         return float(self._weights.sum())
 
-    def fit(self, picture: Floats) -> Fit:
-        """How `picture`, of the reference's size and `prepared`, lies to the reference."""
+    def fit(self, picture: Floats, place: Place = AT_HOME) -> Fit:
+        """How `picture`, of the reference's size and `prepared`, lies to the reference.
+
+        `place`: from where `Fit.off` and `Fit.stays` are taken.
+        """
         if self.blocks < ENOUGH:
             return Fit(dx=0.0, dy=0.0, zoom=1.0, off=0.0, agree=0.0, stays=1.0, blocks=self.blocks)
         moves, found = self._search(picture)
         shift, zoom, agree = self._consensus(moves, found)
         expected = shift + (zoom - 1) * self._middles
-        off = self._misses(expected, np.zeros_like(moves))
+        home = np.array(place[:2]) + (place[2] - 1) * self._middles
+        off = self._misses(expected, home)
         return Fit(
             dx=float(shift[0]),
             dy=float(shift[1]),
             zoom=zoom,
             off=float(np.sqrt(np.mean(off[agree] ** 2))) if agree.any() else 0.0,
             agree=self._share(agree),
-            stays=self._stays(moves, expected, found & (off > TELLS)),
+            stays=self._stays(
+                self._misses(moves, home), self._misses(moves, expected), found & (off > TELLS)
+            ),
             blocks=self.blocks,
         )
 
     def _stays(
-        self, moves: NDArray[np.float64], expected: NDArray[np.float64], telling: NDArray[np.bool_]
+        self, home: NDArray[np.float64], there: NDArray[np.float64], telling: NDArray[np.bool_]
     ) -> float:
-        """See `Fit.stays`; `telling`: the blocks whose expected displacement can be told from none."""
+        """See `Fit.stays`: each block's misses of both places; the blocks for which the two differ."""
         if not telling.any():
             return 1.0
-        still = self._misses(moves, np.zeros_like(moves)) < self._misses(moves, expected)
-        return self._share(telling & still) / max(self._share(telling), 1e-9)
+        return self._share(telling & (home < there)) / max(self._share(telling), 1e-9)
 
     def _share(self, blocks: NDArray[np.bool_]) -> float:
         return float(self._weights[blocks].sum()) / self._total

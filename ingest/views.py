@@ -211,8 +211,7 @@ class Views:
             return self._behind(pts, cells, flat, fit)
         gone = fit.agree < SEEN
         if gone or _displaced(fit):
-            if self._in_place(flat):  # something large that stood in the anchor went away
-                self._hold(cells)
+            if self._in_place(cells, flat):  # something large that stood in the anchor went away
                 return None
             if not gone or fit.agree < before / 3:
                 return self._leave(pts, cells)
@@ -229,9 +228,10 @@ class Views:
     def _behind(self, pts: int, cells: Luma, flat: Floats, fit: Fit) -> View | None:
         """Too little shows of the preset; the anchor is the picture before this one."""
         assert self._lost is not None
-        if self._in_place(flat):
+        if self._in_place(cells, flat):
             self._lost = None
-        elif _displaced(fit) and fit.agree >= WHOLE:
+            return None
+        if _displaced(fit) and fit.agree >= WHOLE:
             return self._leave(pts, cells)  # the dome with all it sees, or what stood before it drives on
         elif pts - self._lost >= ticks(HOLD_S):
             return self._settle(pts, cells, _NOWHERE)
@@ -247,15 +247,17 @@ class Views:
         """The view is still the same, and this is what it looks like now."""
         self._anchor, self._agree = Reference(cells), 1.0
 
-    def _in_place(self, flat: Floats) -> bool:
-        """Whether the preset's reference shows where it did when the camera settled."""
+    def _in_place(self, cells: Luma, flat: Floats) -> bool:
+        """Whether the preset's reference shows where it did when the camera settled; if so, what stands there
+        now is the anchor."""
         references = self._references.get(self._preset, [])
-        n, dx, dy, zoom = self._place
-        if n >= len(references):
+        if self._place[0] >= len(references):
             return False
-        fit = references[n].fit(flat)
-        off = float(np.hypot(fit.dx - dx, fit.dy - dy)) + abs(fit.zoom - zoom) * CELLS / 4
-        return fit.agree >= PLACED and off <= MOVED
+        fit = references[self._place[0]].fit(flat, self._place[1:])
+        if fit.agree < PLACED or fit.off > MOVED:
+            return False
+        self._anchor, self._agree = Reference(cells), fit.agree
+        return True
 
     def _retry(self, pts: int, cells: Luma, flat: Floats) -> View | None:
         if pts - self._tried < ticks(RETRY_S):
