@@ -43,8 +43,8 @@ RULES: dict[What, Rule] = {
         cleared="the picture changes again",
     ),
     "still": Rule(
-        hold_s=4,
-        keyframes=3,
+        hold_s=1,
+        keyframes=2,
         mended=2,
         raised="old pictures are shown again: a still or a loop in place of the camera's; look who feeds "
         "the stream, then restart the camera",

@@ -39,14 +39,23 @@ NATURE_S = 600.0
 
 _ROWS = 16
 _DIFFER = 0.32
-"""Share of a patch's 16 signs that may differ if its noise is the same: one patch in ten has so few by
-chance, and three quarters must have. What moves again in the same way in half of the picture does not do."""
+"""Share of a patch's 16 signs that may differ if its noise is the same; one patch in ten has as few by
+chance."""
+
+_AGREE = 0.65
+"""Share of the patches whose noise must be the same; three quarters of them must have any. Independent noise
+reached a third, a loop encoded anew stayed above two thirds. Half a picture that moves in the same way again
+does not do."""
 
 _LEARNT = 8
 _LEAST = 0.3
 """Grey levels by which a camera's patches must usually change for its noise to be known."""
 
+_AGAIN = 3
+"""Keyframes after a change of light in which the noise is learned again."""
+
 _STILL = 0.65
+_MOSTLY = 0.85
 _ROUGH = 0.9
 _OVERLAY = 2
 """Cells that change under a still from which it carries a clock or the like."""
@@ -114,7 +123,7 @@ class Repeats:
         lag, first = self._again(mark, signs, same)
         quiet = same or self._stands(change, rough)
         if lit:
-            self._learnt = 0
+            self._learnt = min(self._learnt, _LEARNT - _AGAIN)
         elif not quiet and not lag:
             self._learn(change, rough)
         self._remember(pts, mark, signs)
@@ -151,26 +160,25 @@ class Repeats:
         if self._learnt < _LEARNT:
             return False
         usual, usually = np.array(self._change, np.float32), np.array(self._rough, np.float32)
-        if float(np.median(usual)) < _LEAST:
+        if float(np.sort(usual)[_COUNT // 2]) < _LEAST:
             return False
-        if 4 * np.count_nonzero(change == 0) >= 3 * _COUNT:
-            return True
+        if float(np.sort(rough / np.maximum(usually, 0.1))[_COUNT // 2]) < _ROUGH:
+            return False
         ratio = np.sort(change / np.maximum(usual, 0.1))
-        rougher = float(np.median(rough / np.maximum(usually, 0.1)))
-        return bool(ratio[_COUNT // 2] < _STILL and ratio[_COUNT * 3 // 4] < 0.85 and rougher > _ROUGH)
+        return bool(ratio[_COUNT // 2] < _STILL and ratio[_COUNT * 3 // 4] < _MOSTLY)
 
     def _learn(self, change: Levels, rough: Levels) -> None:
-        """Follow the lower quartile of each patch's change, and its roughness, by steps of 4 %."""
-        if not self._learnt:
+        """Follow the lower quartile of each patch's change by steps of 4 %, and its roughness."""
+        if not self._change:
             self._change, self._rough = change.tolist(), rough.tolist()
-        quick = 0.5 if self._learnt < _LEARNT else 0.04
+        quick = self._learnt < _LEARNT
         self._learnt = min(self._learnt + 1, _LEARNT)
         usual, usually = np.array(self._change, np.float32), np.array(self._rough, np.float32)
-        if quick == 0.5:
-            usual += (np.minimum(change, 2 * usual) - usual) / (self._learnt + 1)
+        if quick:
+            usual += (np.minimum(change, 2 * usual + 1) - usual) * np.float32(0.4)
         else:
-            usual *= np.where(change > usual, 1 + quick / 3, 1 - quick).astype(np.float32)
-        usually += (rough - usually) * np.float32(quick if quick == 0.04 else 1 / (self._learnt + 1))
+            usual *= np.where(change > usual, 1.013, 0.96).astype(np.float32)
+        usually += (rough - usually) * np.float32(0.4 if quick else 0.04)
         self._change, self._rough = np.maximum(usual, 0.01).tolist(), usually.tolist()
 
     def _again(self, mark: int, signs: tuple[bytes, bytes], same: bool) -> tuple[int, int]:
@@ -188,14 +196,15 @@ class Repeats:
     def _same_noise(self, signs: tuple[bytes, bytes]) -> list[int]:
         if len(self._signs) < 2:
             return []
-        value, known = (np.frombuffer(s, np.uint8) for s in signs)
+        value, valid = (np.frombuffer(s, np.uint8) for s in signs)
         values = np.frombuffer(b"".join(s for s, _ in self._signs), np.uint8).reshape(-1, len(value))
-        both = np.frombuffer(b"".join(k for _, k in self._signs), np.uint8).reshape(values.shape) & known
+        both = np.frombuffer(b"".join(k for _, k in self._signs), np.uint8).reshape(values.shape) & valid
         differ = np.bitwise_count((values ^ value) & both).reshape(-1, _COUNT, 2).sum(axis=2, dtype=np.int64)
         count = np.bitwise_count(both).reshape(-1, _COUNT, 2).sum(axis=2, dtype=np.int64)
         told = count >= 8
         agree = told & (differ <= _DIFFER * count)
-        alike = (4 * told.sum(axis=1) >= _COUNT) & (4 * agree.sum(axis=1) >= 3 * told.sum(axis=1))
+        known = told.sum(axis=1)
+        alike = (4 * known >= 3 * _COUNT) & (agree.sum(axis=1) >= _AGREE * known)
         return [len(alike) - int(n) for n in np.flatnonzero(alike)[::-1] if len(alike) - int(n) >= 2]
 
     def _remember(self, pts: int, mark: int, signs: tuple[bytes, bytes] | None) -> None:

@@ -18,6 +18,7 @@ others by one a minute, and stands still while anything is wrong.
 import base64
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,10 @@ _WIDE = 8.0
 """Cells over which nothing shakes."""
 _DULL = 0.45
 _FLAT = 0.5
+_LIT = 6.0
+_MATCH = 0.04
+"""Less by which the edges may match until the shift is measured; half a cell makes it 0.08."""
+
 _FEW = 6
 """Blocks with edges, or tiles with steps, that are needed to judge at all."""
 
@@ -85,6 +90,8 @@ class Scene:
         self._learnt = 0
         self._sharp = np.zeros(faults.TILES, np.float32)
         """How sharp each tile usually is; 0: not known."""
+        self._usual = 0.0
+        """How well the edges usually match, from -1 to 1."""
         self._step = 0.0
         """How high a large step usually is."""
         self._other: Luma | None = None
@@ -98,6 +105,7 @@ class Scene:
         self._followed = self._slowly = -1
         self._other_at = -1
         self._cells: Luma | None = None
+        self._seen_blocks: NDArray[np.bool_] | None = None
         self._drawn = False
 
     @property
@@ -108,72 +116,72 @@ class Scene:
     def look(self, pts: int, coarse: Luma, picture: Luma) -> Sight:
         """One keyframe and its grid. Changes nothing but the history of shifts."""
         self._cells = coarse
-        self._seen_blocks: NDArray[np.bool_] | None = None
+        self._seen_blocks = None
         reference = self._reference
         self._tiles = faults.sharpness(picture)
         if reference is None or reference.shape != coarse.shape or not self.known:
             return BLIND
         self._draw(reference)
-        field, length = faults.edges(coarse)
-        structure = faults.block_sums(length)
+        field, structure, light, match = self._compare(coarse)
         valid = self._structure >= _EDGED
         count = int(np.count_nonzero(valid))
         if count < _FEW:
             self._shifts.clear()
             return BLIND
-        match = self._match(field, length)
         left = structure / np.maximum(self._structure, _EDGED)
-        whole = min(1.0, float(np.quantile(left[valid], 0.9)))  # the light may have gone down everywhere
+        # The light may have gone down everywhere.
+        whole = min(1.0, float(np.sort(left[valid])[count * 9 // 10]))
         seen = (match >= _SEEN) & (left >= _LEFT * whole)
         blank = ~seen & (left < _BLANK)
         self._seen_blocks = seen | ~valid
         share_seen = np.count_nonzero(seen & valid) / count
-        share_blank = np.count_nonzero(blank & valid) / count
-        bright = faults.block_sums(coarse.astype(np.float32))
-        dazzled = np.count_nonzero((bright >= _BRIGHT) & (self._light < _BRIGHT)) / bright.size
-        glare = dazzled >= 0.2 and share_seen <= 0.7
-        covered = share_blank >= 0.6 and share_seen <= 0.35
-        dx, dy, sure = self._shift(pts, field)
-        aside = self._aside() if sure else False
-        turned: bool | None = bool(not covered and (share_seen <= 0.25 or aside))
-        if aside is None:
-            turned = None
+        covered = bool(np.count_nonzero(blank & valid) >= 0.6 * count and share_seen <= 0.35)
+        dazzled = np.count_nonzero((light >= _BRIGHT) & (self._light < _BRIGHT))
+        aside = self._shift(pts, field)
         shaken, since = self._shaking()
-        contrast = float(bright.std() / (self._light.std() + 1e-6))
+        off = np.sort(np.abs(light - self._light), axis=None)[light.size // 2]
         return Sight(
-            bool(glare),
-            bool(covered),
-            turned,
-            shaken,
-            self._defocused(contrast),
-            (dx / faults.GRID, dy / faults.GRID) if aside else (0.0, 0.0),
-            since,
+            glare=bool(dazzled >= 0.2 * light.size and share_seen <= 0.7),
+            covered=covered,
+            turned=None if aside is None else bool(not covered and (share_seen <= 0.25 or aside)),
+            shaken=shaken,
+            defocused=self._defocused(bool(off <= _LIT)),
+            shift=(self._shifts[-1][1] / faults.GRID, self._shifts[-1][2] / faults.GRID) if aside else (0, 0),
+            shaken_since=since,
         )
 
     def _draw(self, reference: Luma) -> None:
         """The reference's edges, once for each reference."""
         if self._drawn:
             return
-        self._field, self._length = faults.edges(reference)
-        self._structure = faults.block_sums(self._length)
-        self._power = faults.block_sums(self._length * self._length)
+        self._field, length = faults.edges(reference)
+        means = _block_means(length, length * length, reference.astype(np.float32))
+        self._structure, self._power, self._light = means[..., 0], means[..., 1], means[..., 2]
         self._spectrum = faults.spectrum(self._field)
-        self._light = faults.block_sums(reference.astype(np.float32))
         self._drawn = True
 
-    def _match(self, field: Field, length: Levels) -> Levels:
-        both = field[..., 0] * self._field[..., 0] + field[..., 1] * self._field[..., 1]
-        power = faults.block_sums(length * length) * self._power
-        return np.asarray(faults.block_sums(both) / np.sqrt(power + 1e-6), np.float32)
+    def _compare(self, coarse: Luma) -> tuple[Field, Levels, Levels, Levels]:
+        """Its edges; and of each block its structure, its light, and how well its edges match."""
+        field, length = faults.edges(coarse)
+        product = field * self._field
+        both = product[..., 0] + product[..., 1]
+        means = _block_means(length, length * length, both, coarse.astype(np.float32))
+        powers = means[..., 1] * self._power
+        whole = float(means[..., 2].sum()) / (float(means[..., 1].sum() * self._power.sum()) ** 0.5 + 1e-6)
+        self._match = whole
+        return field, means[..., 0], means[..., 3], means[..., 2] / np.sqrt(powers + 1e-6)
 
-    def _shift(self, pts: int, field: Field) -> tuple[float, float, float]:
-        """In cells, with how sure it is; remembered."""
-        dx, dy, sure = faults.shift(faults.spectrum(field), self._spectrum)
-        if sure < _SURE:
-            return 0.0, 0.0, 0.0
+    def _shift(self, pts: int, field: Field) -> bool | None:
+        """Is the picture shifted far? None: it comes and goes, and is rather shaken. Remembers the shift."""
+        if self._match >= self._usual - _MATCH:
+            dx = dy = 0.0  # as well as ever: it need not be measured
+        else:
+            dx, dy, sure = faults.shift(faults.spectrum(field), self._spectrum)
+            if sure < _SURE:
+                return False
         self._shifts.append((pts, dx, dy))
         del self._shifts[:-5]
-        return dx, dy, sure
+        return self._aside()
 
     def _steps(self) -> list[float]:
         """How far it went from keyframe to keyframe, in cells."""
@@ -198,11 +206,11 @@ class Scene:
         shaken = sum(SHAKE <= step < _WIDE for step in steps) >= 3 and steps[-1] >= SHAKE / 2
         return shaken, self._shifts[-len(steps) + first][0] if shaken else -1
 
-    def _defocused(self, contrast: float) -> bool | None:
-        """`contrast`: of the coarse picture, over the reference's; blur leaves it as it is."""
+    def _defocused(self, as_lit: bool) -> bool | None:
+        """`as_lit`: the blocks are as light as the reference's; blur leaves them so."""
         sharp, count, step = self._tiles
         if not count.any():
-            return True if step < _FLAT * self._step and contrast >= 0.7 else None
+            return True if as_lit and step < _FLAT * self._step else None
         known = (self._sharp > 0) & (count >= 4)
         tiles = int(np.count_nonzero(known))
         if tiles < _FEW:
@@ -218,7 +226,7 @@ class Scene:
             return
         if self._reference is None or self._reference.shape != coarse.shape:
             self._reference, self._learnt = coarse.copy(), 1
-            self._sharp[:], self._step = 0, 0.0
+            self._sharp[:], self._step, self._usual = 0, 0.0, 0.0
             self._drawn = False
         elif not self.known:
             self._learnt += 1
@@ -245,6 +253,7 @@ class Scene:
     def _follow(self, pts: int, reference: Luma, coarse: Luma) -> None:
         if self._followed < 0:
             self._followed = self._slowly = pts
+        self._usual += (self._match - self._usual) * (0.05 if self._usual else 1)
         if pts - self._followed < FOLLOW_S * TICKS:
             return
         self._followed = pts
@@ -274,7 +283,7 @@ class Scene:
         if self._other_s < ABSORB_S:
             return False
         self._reference, self._learnt, self._drawn = self._other, LEARN, False
-        self._sharp[:], self._step = 0, 0.0
+        self._sharp[:], self._step, self._usual = 0, 0.0, 0.0
         self._shifts.clear()
         self.returned()
         return True
@@ -291,6 +300,7 @@ class Scene:
             "reference": _packed(self._reference),
             "learnt": self._learnt,
             "step": self._step,
+            "usual": self._usual,
             "sharp": [float(v) for v in self._sharp.ravel()],
             "other": _packed(self._other),
             "other_s": self._other_s,
@@ -301,19 +311,24 @@ class Scene:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a snapshot, bit for bit."""
         self._reference, self._other = _unpacked(state["reference"]), _unpacked(state["other"])
-        self._learnt, self._other_s, self._step = state["learnt"], state["other_s"], state["step"]
+        self._learnt, self._other_s = state["learnt"], state["other_s"]
+        self._step, self._usual = state["step"], state["usual"]
         self._sharp = np.array(state["sharp"], np.float32).reshape(faults.TILES)
         self._followed, self._slowly, self._other_at = state["at"]
         self._shifts = [(pts, dx, dy) for pts, dx, dy in state["shifts"]]
         self._cells, self._drawn = None, False
 
 
+def _block_means(*channels: Levels) -> Levels:
+    return faults.block_means(np.asarray(cv2.merge(channels), np.float32))
+
+
 def _alike(a: Luma, b: Luma) -> bool:
     """Whether two grids show the same scene."""
     (fa, la), (fb, lb) = faults.edges(a), faults.edges(b)
-    power = faults.block_sums(la * la) * faults.block_sums(lb * lb)
-    match = faults.block_sums(fa[..., 0] * fb[..., 0] + fa[..., 1] * fb[..., 1]) / np.sqrt(power + 1e-6)
-    edged = faults.block_sums(lb) >= _EDGED
+    power = faults.block_means(la * la) * faults.block_means(lb * lb)
+    match = faults.block_means(fa[..., 0] * fb[..., 0] + fa[..., 1] * fb[..., 1]) / np.sqrt(power + 1e-6)
+    edged = faults.block_means(lb) >= _EDGED
     return bool(2 * np.count_nonzero(match[edged] >= _SEEN) > np.count_nonzero(edged))
 
 

@@ -26,6 +26,8 @@ class Synthetic(msgspec.Struct, frozen=True, kw_only=True):
     """Seed -> the change."""
     within: bool = True
     """Before the sensor, whose noise is to be added afterwards; else behind it."""
+    lead_s: float = 0.0
+    """From when on it can be seen at all: a loop's first round is what the camera sees."""
     seconds: float = 60.0
     """How long a harmless change lasts."""
 
@@ -42,16 +44,16 @@ class NoiseField:
     def __init__(self, shape: tuple[int, int], rng: np.random.Generator) -> None:
         self._rng = rng
         self._field = rng.standard_normal((shape[0] + 257, shape[1] + 257), np.float32)
+        self._scaled: dict[float, NDArray[np.int16]] = {}
 
-    def on(self, picture: NDArray[np.generic], sigma: float) -> Grey:
-        """The picture with noise of standard deviation `sigma`, as a sensor gives it."""
+    def on(self, picture: Grey, sigma: float) -> Grey:
+        """The picture with noise of standard deviation `sigma` (to a tenth), as a sensor gives it."""
+        sigma = round(sigma, 1)
+        if sigma not in self._scaled:
+            self._scaled[sigma] = np.rint(sigma * self._field).astype(np.int16)
         y, x = self._rng.integers(0, 257, 2)
-        window = self._field[y : y + picture.shape[0], x : x + picture.shape[1]]
-        return (
-            np.asarray(cv2.addWeighted(picture.astype(np.float32), 1.0, window, sigma, 0.5), np.float32)
-            .clip(0, 255)
-            .astype(np.uint8)
-        )
+        window = self._scaled[sigma][y : y + picture.shape[0], x : x + picture.shape[1]]
+        return np.asarray(cv2.add(picture, window, dtype=cv2.CV_8U), np.uint8)
 
 
 def _moved(picture: Grey, dx: float, dy: float, angle: float = 0.0, zoom: float = 1.0) -> Grey:
@@ -240,7 +242,9 @@ FAULTS: dict[str, Synthetic] = {
     "still-clock": Synthetic(
         found=("still",), strength="one picture under a running clock", make=still, within=False
     ),
-    "loop-4s": Synthetic(found=("still",), strength="4 s round and round", make=loop(4.0), within=False),
+    "loop-4s": Synthetic(
+        found=("still",), strength="4 s round and round", make=loop(4.0), within=False, lead_s=4.0
+    ),
     "cover-90": Synthetic(found=("covered",), strength="90 % by something grey", make=cover(0.9, 90)),
     "cover-100-dark": Synthetic(found=("covered",), strength="all, dark (luma 50)", make=cover(1.2, 50)),
     "cover-80": Synthetic(found=("covered",), strength="80 % by something light", make=cover(0.8, 150)),
@@ -285,11 +289,15 @@ def infrared(seed: int) -> Change:
     rng = np.random.default_rng(seed)
     tones = np.interp(np.arange(256), [0, 40, 110, 150, 255], [30, 45, 120, 105, 190]).astype(np.float32)
 
+    lamps: dict[tuple[int, ...], NDArray[np.float32]] = {}
+
     def change(picture: Grey, _: float) -> Grey:
         height, width = picture.shape
-        y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-        lamp = 1.1 - 0.35 * (x * x + y * y)
-        return with_noise(cv2.GaussianBlur(tones[picture] * lamp, (0, 0), 0.0008 * width), 4, rng)
+        if picture.shape not in lamps:
+            y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+            lamps[picture.shape] = (1.1 - 0.35 * (x * x + y * y)).astype(np.float32)
+        lit = tones[picture] * lamps[picture.shape]
+        return with_noise(cv2.GaussianBlur(lit, (0, 0), 0.0008 * width), 4, rng)
 
     return change
 
