@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from benchmarks.common import say, shared
 from benchmarks.face_runs import decoded
 from detectors import manifest
+from detectors.face_tracking import FaceTracker
 from detectors.onnx_detector import OnnxDetector
 from detectors.runtime import Runtime
-from detectors.shots import FACE_SCORES, BestShots, ShotSettings
-from detectors.tracking import ByteTracker
+from detectors.shots import BestShots, ShotSettings
 from ingest.gate import luma
 
 SIDE = 112
@@ -110,7 +110,7 @@ def _pieces(
     clip: Path, detector: OnnxDetector, other: OnnxDetector, seconds: float
 ) -> tuple[list[tuple[float | None, float]], float, int]:
     """(the shot's quality or None, the best frame's) of each piece; CPU seconds and number of `see`."""
-    tracker, shots = ByteTracker(scores=FACE_SCORES), BestShots(ShotSettings(hold_s=60))
+    tracker, shots = FaceTracker(), BestShots(ShotSettings(hold_s=60))
     answers: list[tuple[float | None, float]] = []
     good: dict[int, float] = {}
     spent, looks, next_look, n = 0.0, 0, 0, 0

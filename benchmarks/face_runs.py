@@ -10,9 +10,9 @@ from typing import Any
 import av
 import numpy as np
 
+from detectors.face_tracking import FaceTracker
 from detectors.onnx_detector import OnnxDetector
-from detectors.shots import FACE_SCORES, BestShots, CaptureArea, ShotSettings
-from detectors.tracking import ByteTracker
+from detectors.shots import BestShots, CaptureArea, ShotSettings
 from events.clock import thread_cpu_ns
 from events.engine import Engine
 from events.events import FaceCaptured
@@ -46,15 +46,16 @@ class Watched:
 def every_frame(
     clip: Path, cuts: Sequence[Cut], passes: Sequence[FacePass], detector: OnnxDetector
 ) -> Watched:
-    """Everything decoded, the detector on each frame, the same tracker; and the truth, off the clock."""
-    watched, tracker = Watched(), ByteTracker(scores=FACE_SCORES)
+    """Everything decoded, the detector on each frame, the same area and tracker; the truth, off the clock."""
+    watched, tracker, area = Watched(), FaceTracker(), CaptureArea()
     where = {one.first + k: (n, k) for n, one in enumerate(passes) for k in range(len(one.moments))}
     start = process_time()
     for n, frame in enumerate(decoded(clip)):
         assert frame.pts is not None
         assert frame.time_base is not None
         pts = round(frame.pts * frame.time_base * 90_000)
-        tracked = tracker.update(pts, detector.detect(frame), (frame.width, frame.height))
+        size = (frame.width, frame.height)
+        tracked = tracker.update(pts, area.split(detector.detect(frame), size)[0], size)
         watched.cpu_s += process_time() - start
         watched.tracks += [(n, t.ordinal, t.box) for t in tracked.tracks if t.seen]
         watched.looks += 1
@@ -67,15 +68,15 @@ def every_frame(
     return watched
 
 
-def lazily(clip: Path, detector: OnnxDetector, closer: bool) -> Watched:
-    """The product's loop."""
+def lazily(clip: Path, detector: OnnxDetector, closer: bool, fps: int = FPS) -> Watched:
+    """The product's loop; `fps` of the clip."""
     watched = Watched()
     source = FootageSource(clip)
     opened = source.open()
     loop = CameraLoop(
         LoopSettings(mode="lazy"),
         Engine("bench", "c", []),
-        ByteTracker(scores=FACE_SCORES),
+        FaceTracker(),
         Meter(thread_cpu_ns),
         look_closer=detector.manifest.input if closer else None,
         faces=Faces(CaptureArea(), BestShots(ShotSettings()), False),
@@ -91,11 +92,11 @@ def lazily(clip: Path, detector: OnnxDetector, closer: bool) -> Watched:
     out = loop.take()
     for line in out.trace:
         if isinstance(line, trace.Frame):
-            n = round(line.pts * FPS / 90_000)
+            n = round(line.pts * fps / 90_000)
             watched.tracks += [(n, t[0], Box(*t[3:7])) for t in line.tracks if t[2] > 0]
     for event in out.events:
         if isinstance(event.data, FaceCaptured):
-            n = round((event.data.at_us - opened.anchor.capture_us) * FPS / 1_000_000)
+            n = round((event.data.at_us - opened.anchor.capture_us) * fps / 1_000_000)
             box = np.array(event.data.box) * (*SIZE, *SIZE)
             watched.shots.append((n, Box(*(float(v) for v in box))))
     return watched

@@ -10,8 +10,11 @@ original, turn, cover.
 Real: four clips of one talking face each from package registries (`testbed/face_sources.py`), 40 seconds of
 each looked at in pieces of four seconds, every piece a track of its own, and compared with the best of every
 second frame by `benchmarks/face_quality.py`; and the shared clip in which people come one by one and never
-face the camera. Where the product's measures look for sharpness was chosen on these clips and photographs;
-the thresholds of the synthetic passes' script were not.
+face the camera.
+
+The product's measures were tuned on the photographs, on passes of another seed made of the same photographs,
+and (where on the face sharpness is looked for) on these clips; both real and synthetic figures are therefore
+those of known faces. The width to which the tracker widens a face was chosen on the shared clip.
 
 Cost is CPU time of this process. Every frame: decode everything, detect in each frame, track. Lazy: the
 product's loop at five looks a second, with gate, tracker and shots.
@@ -36,9 +39,9 @@ from benchmarks.face_runs import Watched, decoded, every_frame, lazily
 from cli.footage import cache_folder
 from detectors import manifest, models, onnx_detector
 from detectors.detections import Detections
+from detectors.face_tracking import FACE_SCORES
 from detectors.onnx_detector import OnnxDetector
 from detectors.runtime import Runtime
-from detectors.shots import FACE_SCORES
 from events.errors import LinliError
 from events.observations import Box
 from testbed import face_sources, faces
@@ -49,6 +52,11 @@ GOAL = (
     " shot at least 0.9 of its track's best frame by an independent measure"
 )
 ROOM = "footage/one-by-one-person-detection.mp4"
+
+PROFILES = ((684, 691), (855, 862), (1343, 1353))
+"""Frames of that clip in which a face at least 24 px wide is seen, from the side, as judged by eye."""
+SEED = 2
+"""Of the passes. The measures were tuned on the passes of seed 1."""
 
 
 def main() -> int:
@@ -73,8 +81,8 @@ def measure(quick: bool) -> dict[str, Any]:
     except LinliError as error:
         raise Missing(str(error)) from None
     cuts = faces.cut_faces(stills, detector)
-    passes = faces.script(1, cuts, 15 if quick else 45, gap_s=(3.0, 6.0))
-    clip = composed(folder / f"passes-{len(passes)}-2.mp4", room, cuts, passes)
+    passes = faces.script(SEED, cuts, 15 if quick else 45, gap_s=(3.0, 6.0))
+    clip = composed(folder / f"passes-{len(passes)}-{SEED}.mp4", room, cuts, passes)
     synthetic = _synthetic(clip, cuts, passes, detector)
     seconds = 20.0 if quick else 40.0
     return {
@@ -83,7 +91,7 @@ def measure(quick: bool) -> dict[str, Any]:
         "synthetic": synthetic,
         "inputs": _inputs(clip, cuts, passes),
         "real": (real := real_pieces(clips, detector, seconds)),
-        "people_one_by_one": None if quick else _nobody_faces(room, detector),
+        "from_the_side": None if quick else _from_the_side(room, detector),
         "parts": (parts := _parts(synthetic, real["shots"])),
         "reached": all(parts.values()),
     }
@@ -105,7 +113,7 @@ def composed(path: Path, room: Path, cuts: Sequence[Cut], passes: Sequence[FaceP
     if not path.exists():
         say(f"composing {path.name}")
         part = path.with_suffix(".part.mp4")
-        faces.compose(part, room, cuts, passes, seed=1)
+        faces.compose(part, room, cuts, passes, seed=SEED)
         part.replace(path)
     return path
 
@@ -215,16 +223,23 @@ def _hit(detections: Detections, box: Box) -> bool:
     return any(Box(*(float(v) for v in found)).iou(box) > 0.3 for found in detections.boxes)
 
 
-def _nobody_faces(clip: Path, detector: OnnxDetector) -> dict[str, Any]:
-    """People seen from behind and from the side: what is tracked and captured of them."""
+def _from_the_side(clip: Path, detector: OnnxDetector) -> dict[str, Any]:
+    """People who pass and are seen from behind or from the side: whose faces are tracked and captured."""
     say(clip.name)
-    every, lazy = every_frame(clip, (), (), detector), lazily(clip, detector, closer=False)
+    every, lazy = every_frame(clip, (), (), detector), lazily(clip, detector, closer=False, fps=10)
     return {
+        "faces": len(PROFILES),
+        "found_every": len(_spans_met(every)),
+        "found_lazy": len(_spans_met(lazy)),
         "tracks_every": len({ordinal for _, ordinal, _ in every.tracks}),
         "tracks_lazy": len({ordinal for _, ordinal, _ in lazy.tracks}),
         "shots": len(lazy.shots),
         "cost_of_every": round(lazy.cpu_s / every.cpu_s, 4),
     }
+
+
+def _spans_met(watched: Watched) -> set[int]:
+    return {n for n, (a, b) in enumerate(PROFILES) if any(a <= frame <= b for frame, *_ in watched.tracks)}
 
 
 if __name__ == "__main__":

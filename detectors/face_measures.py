@@ -13,8 +13,9 @@ those of whole numbers, so that the same picture gives the same figures everywhe
   not made good by the sharp lines along it.
 * pose: from the landmarks how far the nose is from the middle of the eyes, how near the eyes are to each
   other against their distance to the mouth, where the nose is between eyes and mouth, and the tilt.
-* visible: not cut by the picture's edge, not covered by another face's box, both halves alike, enough light
-  and not too much, and the detector's confidence, which falls where a hand or a mask hides a part.
+* visible: not cut by the picture's edge, not covered by another face's box, both halves alike, something
+  where the mouth should be, enough light and not too much, and the detector's confidence, which falls where
+  a hand or a mask hides a part.
 """
 
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ def measure(picture: Luma, face: Face, others: Sequence[Corners], target_px: flo
     visible = (
         _whole(face, (width, height))
         * _free(face.box, others)
-        * _alike(picture, face)
+        * _uncovered(picture, face)
         * _lit(patch)
         * (0.4 + 0.6 * ramp(face.score, 0.4, 0.85))
     )
@@ -164,22 +165,33 @@ def _free(box: Corners, others: Sequence[Corners]) -> float:
     return 1.0 - min(shared / area, 1.0)
 
 
-def _alike(picture: Luma, face: Face) -> float:
-    """0.5 to 1: how alike the halves are left and right of the nose, by correlation of 20 x 8 cells.
+def _uncovered(picture: Luma, face: Face) -> float:
+    """Less than 1 where one half of the face is unlike the other, or where the mouth should be there is
+    nothing: something covers a side or the lower face, or light comes from one side only."""
+    grid = _grid(picture, face)
+    if grid is None:
+        return 0.25
+    left, right = grid[:, :8], grid[:, :7:-1]
+    left, right = left * left.size - left.sum(), right * right.size - right.sum()
+    scale = sqrt(float((left * left).sum()) * float((right * right).sum()))
+    alike = float((left * right).sum()) / scale if scale else 0.0
+    eyes, mouth = (sqrt(_variance(grid[rows, 3:13])) for rows in (slice(2, 8), slice(13, 19)))
+    return (0.6 + 0.4 * ramp(alike, 0.0, 0.6)) * (0.4 + 0.6 * ramp(mouth / max(eyes, 1.0), 0.05, 0.2))
 
-    Half covered or lit from one side only, they are not. Without landmarks the box's middle is taken.
-    """
+
+def _grid(picture: Luma, face: Face) -> NDArray[np.float64] | None:
+    """[20, 16] The face as seen upright, in coarse cells from above the brows (eyes in row 4) to below the
+    mouth (in row 15), the nose in the middle; whole numbers. Without landmarks the box's middle is taken."""
     x1, y1, x2, y2 = face.box
     if face.landmarks is None:
-        middle, across = ((x1 + x2) / 2, (y1 + y2) / 2), ((x2 - x1) / 2, 0.0)
+        middle, across = ((x1 + x2) / 2, y1 + 0.6 * (y2 - y1)), (0.4 * (x2 - x1), 0.0)
     else:
         eyes, mouth = face.landmarks[:2], face.landmarks[3:]
-        centre = (eyes.mean(axis=0) + mouth.mean(axis=0)) / 2
-        step = (eyes[1] - eyes[0]) * 0.9
+        centre, step = (eyes.mean(axis=0) + mouth.mean(axis=0)) / 2, (eyes[1] - eyes[0]) * 0.9
         middle, across = (float(centre[0]), float(centre[1])), (float(step[0]), float(step[1]))
     reach = hypot(*across)
     if reach < 2:
-        return 0.5
+        return None
     down = (-across[1], across[0])
     cells = np.array(
         [
@@ -191,17 +203,14 @@ def _alike(picture: Luma, face: Face) -> float:
     high = np.ceil(np.array(middle) + 1.5 * reach).astype(int)
     region = picture[low[1] : high[1], low[0] : high[0]]
     if min(region.shape) < 4:
-        return 0.5
-    factor = min(1.0, 24 / reach)
+        return None
+    factor = min(1.0, 12 / reach)  # a cell is then about one pixel
     small = cv2.resize(region, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     cells[:, 2] -= low
     cells *= factor
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     grid = cv2.warpAffine(small, cells, (16, 20), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    left, right = grid[:, :8].astype(np.int64), grid[:, :7:-1].astype(np.int64)
-    left, right = left * left.size - left.sum(), right * right.size - right.sum()
-    scale = sqrt(float((left * left).sum()) * float((right * right).sum()))
-    return 0.5 + 0.5 * ramp(float((left * right).sum()) / scale if scale else 0.0, 0.0, 0.6)
+    return grid.astype(np.float64)
 
 
 def _lit(patch: Luma) -> float:

@@ -16,7 +16,6 @@ import numpy as np
 
 from detectors.detections import Detections, Tracked
 from detectors.face_measures import Corners, Face, measure
-from detectors.tracking import Scores
 from events.geometry import Point, Polygon
 from events.media import ticks
 from events.observations import Box, Shot, Track
@@ -24,10 +23,6 @@ from ingest.gate import Luma
 
 NEAR = 1.5
 """A new track takes over the unclaimed face of the look before within so many of its own sides."""
-
-FACE_SCORES = Scores(low=0.3, high=0.5, new=0.6)
-"""What a face detector's confidence counts as: CenterFace gives small and turned faces 0.5 to 0.7, and hardly
-anything else more than 0.4."""
 
 
 class ShotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from detectors.detections import NOTHING, Detections, Tracked
 from detectors.face_measures import Face, contrasts, measure
-from detectors.shots import FACE_SCORES, BestShots, CaptureArea, ShotSettings
-from detectors.tracking import ByteTracker
+from detectors.face_tracking import FaceTracker
+from detectors.shots import BestShots, CaptureArea, ShotSettings
 from events.media import ticks
 from events.observations import Box, Shot, Track
 
@@ -204,7 +204,7 @@ class Passing:
     """A tracker and shots over looks five a second."""
 
     def __init__(self, **settings: float) -> None:
-        self.tracker, self.shots = ByteTracker(scores=FACE_SCORES), BestShots(ShotSettings(**settings))
+        self.tracker, self.shots = FaceTracker(), BestShots(ShotSettings(**settings))
         self.shots.begin()
         self.given: list[Shot] = []
 
