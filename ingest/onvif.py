@@ -67,8 +67,11 @@ class Dome:
                 await asyncio.wait_for(self._connect(), CONNECT_S)
             status = await asyncio.wait_for(self._ptz.GetStatus({"ProfileToken": self._profile}), TIMEOUT_S)
         except SourceError:
+            await self.close()
             raise
         except Exception as e:  # noqa: BLE001  zeep, lxml and aiohttp each have errors of their own
+            if self._ptz is None:
+                await self.close()
             raise self._explained(e) from None
         self._last = self._read(status)
         return self._last
@@ -85,8 +88,8 @@ class Dome:
         self._camera = self._client.ONVIFCamera(
             self._host,
             self._port,
-            login.user if login else None,
-            login.password if login else None,
+            login.user if login else "",
+            login.password if login else "",
             no_cache=True,  # its cache is a file in the user's home
             adjust_time=True,  # a camera whose clock is off would refuse the digest
             nat_override=True,  # what it says of its own address does not lead elsewhere
