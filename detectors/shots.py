@@ -21,7 +21,7 @@ from events.media import ticks
 from events.observations import Box, Shot, Track
 from ingest.gate import Luma
 
-NEAR = 1.5
+NEAR = 2.5
 """A new track takes over the unclaimed face of the look before within so many of its own sides."""
 
 
