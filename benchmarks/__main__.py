@@ -3,7 +3,17 @@
 import subprocess
 import sys
 
-NAMES = ("quiet_camera", "busy_camera", "lazy_recall", "counting", "replay", "kill", "sensors", "anomaly", "faces")
+NAMES = (
+    "quiet_camera",
+    "busy_camera",
+    "lazy_recall",
+    "counting",
+    "replay",
+    "kill",
+    "sensors",
+    "anomaly",
+    "faces",
+)
 
 
 def main(names: list[str]) -> int:
