@@ -40,6 +40,13 @@ class Segment:
         return ((x - self._ax) * self._dx + (y - self._ay) * self._dy) / (self.length * self.length)
 
 
+def in_pixels(corners: Sequence[Point], size: tuple[int, int]) -> list[Point]:
+    """Corners given as fractions of a picture of `size`. Those on its right or lower edge lie a pixel beyond
+    it: whoever the edge cuts off stands on it, and is inside."""
+    w, h = size
+    return [(x * w + (x == 1.0), y * h + (y == 1.0)) for x, y in corners]
+
+
 class Polygon:
     """A simple polygon that answers whether, and how far from it, a point lies."""
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from events.counting import BAND_OF_HEIGHT
-from events.geometry import Point, Polygon
+from events.geometry import Point, Polygon, in_pixels
 from events.media import ticks
 from events.scene import Scene
 from events.targets import Target
@@ -56,8 +56,7 @@ class Presence:
 
     def scale(self, size: tuple[int, int]) -> None:
         """The analysed picture has this size now."""
-        w, h = size
-        self._polygon = Polygon([(x * w, y * h) for x, y in self._corners])
+        self._polygon = Polygon(in_pixels(self._corners, size))
 
     def holds(self, target: Target, member: bool) -> bool:
         """Whether the target is in, given whether it was."""

@@ -16,7 +16,7 @@ import msgspec
 
 from events.alerts import Alerts, AlertsState, Evidence
 from events.events import Reason
-from events.geometry import Corners, Polygon, iou, normalised
+from events.geometry import Corners, Polygon, in_pixels, iou, normalised
 from events.media import ticks
 from events.rules import Stationary
 from events.scene import Naming, Scene
@@ -83,7 +83,7 @@ class StationaryWatch(Watch):
     def scale(self, size: tuple[int, int]) -> None:
         w, h = size
         old_w, old_h = self.state.size
-        self._polygon = Polygon([(x * w, y * h) for x, y in self.rule.polygon])
+        self._polygon = Polygon(in_pixels(self.rule.polygon, size))
         if size != self.state.size:
             fx, fy = w / old_w, h / old_h
             for place in self.state.places.values():

@@ -4,7 +4,7 @@ import pytest
 
 from events.events import AlertCleared, AlertRaised, AlertUpdated
 from events.media import TICKS
-from events.observations import Track
+from events.observations import Box, Track
 from events.rules import (
     Crowd,
     Intrusion,
@@ -174,3 +174,14 @@ def test_the_end_of_an_epoch_clears_open_alerts() -> None:
     camera.stay(5, person(1, *INSIDE))
     ids = [raised.alert for raised in camera.of(AlertRaised)]
     assert len(set(ids)) == 2, "another epoch, another alert"
+
+
+@pytest.mark.parametrize("edge", [(500.0, 1000.0), (1000.0, 700.0), (1000.0, 1000.0)])
+def test_whoever_the_pictures_edge_cuts_off_is_in_the_picture(edge: tuple[float, float]) -> None:
+    """A box that reaches the lower edge has its foot exactly on it."""
+    camera = Camera(Intrusion(name="whole", dwell_s=0.5))
+    box = Box(edge[0] - 100, edge[1] - 200, min(edge[0] + 100, 1000.0), edge[1])
+    if edge[0] == 1000.0:
+        box = Box(1000.0, edge[1] - 200, 1000.0, edge[1])
+    camera.stay(2.0, Track(1, "person", 0.9, box))
+    assert len(camera.of(AlertRaised)) == 1
