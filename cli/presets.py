@@ -115,16 +115,15 @@ def reference(views: Sequence[Luma]) -> Luma:
         ConfigError: the camera moves, or shows nothing that could be recognised again.
     """
     first, last = (small(view) for view in (views[0], views[-1]))
-    still = same_view(first, last)
-    if still is None or still.off > 1:
-        raise ConfigError("the camera moved while it was looked at; try again when it rests")
-    picture = np.asarray(np.median(np.stack(views), axis=0), np.uint8)
-    if not structured(picture):
+    if not structured(last):
         raise ConfigError(
             "there is too little to see to recognise the place again (a bare surface, fog, or dark); choose "
             "a view with edges and corners in it, or better light"
         )
-    return picture
+    still = same_view(first, last)
+    if still is None or still.off > 1:
+        raise ConfigError("the camera moved while it was looked at; try again when it rests")
+    return np.asarray(np.median(np.stack(views), axis=0), np.uint8)
 
 
 def check(picture: Luma, pictures: Mapping[str, Sequence[Luma]], preset: str) -> None:
