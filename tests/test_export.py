@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -12,7 +13,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from cli import exporting, settings, wiring
+from cli import analysing, exporting, settings, wiring
+from detectors.detections import NOTHING, Crop, Detections
 from events.clock import SystemClock
 from events.errors import DiskFull
 from events.events import Access
@@ -167,6 +169,40 @@ def test_faces_alone_are_found_by_the_model_in_every_picture(recorded: Path, tmp
     shown = pictures(tmp_path / "a.mp4")
     assert max(stripes(shown[n], n) for n in range(111) if there(n)) < 4
     assert looks(recorded)[-1].object.endswith("hidden: faces")
+
+
+def test_a_face_found_just_before_the_span_is_hidden_in_it(recorded: Path, tmp_path: Path) -> None:
+    """The box leaves after picture 49; below what the traces hide of it only the model's look back does."""
+    for name, more in (
+        ("m", ["--mask", "faces"]),
+        ("p", ["--plain", "--region", REGION, "--purpose", "test"]),
+    ):
+        assert export(recorded, tmp_path / name, *more, span=(5.1, 5.9))[0] == 0
+    x = round(WHERE(49) or 0)
+    places = [pictures(tmp_path / name)[0][110:145, x + 2 : x + 38] for name in ("m", "p")]
+    assert places[0].std() < places[1].std() / 2
+
+
+class Blind:
+    """A face model that finds nothing."""
+
+    digest = ""
+
+    def detect(self, _: av.VideoFrame, crops: Sequence[Crop] = ()) -> Detections:
+        return NOTHING
+
+
+def test_where_the_model_finds_no_face_heads_are_hidden_by_the_traces(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysing, "face_detector", lambda *_: Blind())
+    assert export(recorded, tmp_path / "a.mp4", "--mask", "faces")[0] == 0
+    shown = pictures(tmp_path / "a.mp4")
+    for n in filter(there, range(111)):
+        x = round(WHERE(n) or 0)
+        above, below = shown[n][70:88, x + 2 : x + 38], shown[n][112:140, x + 2 : x + 38]
+        assert np.abs(np.diff(above, axis=0)).mean() < 4, n
+        assert np.abs(np.diff(below, axis=0)).mean() > 10, n
 
 
 def test_what_no_trace_covers_is_hidden_whole_and_said(site: Path, tmp_path: Path) -> None:
