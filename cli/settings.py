@@ -16,7 +16,8 @@ from events.errors import ConfigError
 from events.geometry import Point, is_simple, signed_area
 from events.ground import Ground, Latitude, Longitude, PointPair
 from events.joint_rules import Joint, check_joints
-from events.rules import WHOLE, Rule
+from events.rules import WHOLE, Line, Rule, Zone
+from ingest import onvif
 from ingest.sensorfile import Sensor, Sensors, check_sensors
 from storage.captures import FacesSettings
 
@@ -219,6 +220,11 @@ class Camera(Section, frozen=True, kw_only=True):
             raise ValueError(f"camera {self.id}: preset ids must differ, twice: {', '.join(sorted(twice))}")
         if self.kind != "dome" and (self.preset or self.onvif):
             raise ValueError(f'camera {self.id}: presets and onvif are of a dome; write kind = "dome"')
+        if self.onvif:
+            try:
+                onvif.address(self.onvif)
+            except ConfigError as e:
+                raise ValueError(f"camera {self.id}: {e}") from None
         if self.kind != "face" and self.face != FaceCamera():
             raise ValueError(f'camera {self.id}: a capture area is of a face camera; write kind = "face"')
         if self.kind == "dome" and self.ground:
@@ -237,13 +243,23 @@ class Camera(Section, frozen=True, kw_only=True):
                     f"camera {self.id}: rule {rule.name!r} needs a preset: a dome's lines and zones hold for "
                     "one view only"
                 )
+            if self.kind == "face" and rule.labels != ("face",):
+                raise ValueError(
+                    f"camera {self.id}: rule {rule.name!r} is about {', '.join(rule.labels)}, and a "
+                    'face camera finds faces alone; write labels = ["face"], or give it to another camera'
+                )
+            if self.kind != "face" and "face" in rule.labels:
+                raise ValueError(
+                    f"camera {self.id}: rule {rule.name!r} is about faces, which only a face camera "
+                    'looks for; write kind = "face", or other labels'
+                )
 
 
 class SiteFile(Section, frozen=True, kw_only=True):
     """The whole file."""
 
     site: Site
-    camera: tuple[Camera, ...]
+    camera: tuple[Camera, ...] = ()
     model: Model = Model()
     recording: Recording = Recording()
     analysis: Analysis = Analysis()
@@ -256,14 +272,26 @@ class SiteFile(Section, frozen=True, kw_only=True):
     joint: tuple[Joint, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.camera:
-            raise ValueError("at least one [[camera]] is needed")
+        if not self.camera and not self.sensor:
+            raise ValueError("at least one [[camera]] or [[sensor]] is needed")
         ids = [camera.id for camera in self.camera]
         if twice := {i for i in ids if ids.count(i) > 1}:
             raise ValueError(f"camera ids must differ, twice: {', '.join(sorted(twice))}")
         rules = {c.id: [rule.name for rule in c.rules] for c in self.camera}
         check_sensors(self.sensor, rules)
-        check_joints(self.joint, rules, {s.id: [rule.name for rule in s.rules] for s in self.sensor})
+        for gateway in self.sensors.http.gateway:
+            if unknown := sorted(set(gateway.sensors) - {sensor.id for sensor in self.sensor}):
+                raise ValueError(
+                    f"gateway {gateway.who!r}: there is no sensor {unknown[0]!r} "
+                    f"(there are {', '.join(sensor.id for sensor in self.sensor) or 'none'})"
+                )
+        telling = {c.id: [rule.name for rule in c.rules if _tells(rule)] for c in self.camera}
+        check_joints(self.joint, telling, {s.id: [rule.name for rule in s.rules] for s in self.sensor})
+
+
+def _tells(rule: Rule) -> bool:
+    """Whether the rule ever raises an alert."""
+    return not isinstance(rule, Zone) and not (isinstance(rule, Line) and rule.alert_on == "never")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -286,7 +314,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def threads(self) -> int:
         """Threads of one inference in each process."""
-        return self.file.model.threads or max(1, (os.cpu_count() or 1) // self.processes)
+        return self.file.model.threads or max(1, (os.cpu_count() or 1) // max(1, self.processes))
 
     def camera(self, id: str) -> Camera:
         """The camera with this id.

@@ -14,6 +14,7 @@ from cli.wiring import Paths, box_source, open_journal, refused
 from events.clock import Clock
 from events.errors import ConfigError, StorageError
 from events.events import Health
+from ingest import onvif
 from pipeline.sink import unpack
 from pipeline.worker import WorkerStatus
 from storage.journal import Journal
@@ -74,12 +75,14 @@ def check(settings: Settings, clock: Clock) -> None:
     """What no restart would mend is said before anything starts.
 
     Raises:
-        ConfigError: the data folder is another site's.
+        ConfigError: the data folder is another site's, or a client for ONVIF is not installed.
         ModelError: the model is missing or does not fit.
     """
     detectors(settings, settings.file.camera)
     for camera in settings.file.camera:
         learned(settings, camera)
+        if camera.onvif:
+            onvif.Dome(camera.onvif, None)
     journal = open_journal(settings, clock)
     try:
         for camera in settings.file.camera:

@@ -61,7 +61,7 @@ class Joint(NamedRule, frozen=True, kw_only=True):
 def check_joints(
     joints: Sequence[Joint], cameras: Mapping[str, Sequence[str]], sensors: Mapping[str, Sequence[str]]
 ) -> None:
-    """That the parts exist. Cameras and sensors by id, each with the names of its rules.
+    """That the parts exist. Cameras and sensors by id, each with the names of its rules that raise alerts.
 
     Raises:
         ValueError: names the joint alert, what is not there, and what is.
@@ -78,6 +78,6 @@ def check_joints(
                 raise ValueError(f"joint {joint.name!r}: there is no {kind} {id_!r} (there are {there})")
             if part.rule not in known[id_]:
                 raise ValueError(
-                    f"joint {joint.name!r}: {kind} {id_} has no rule {part.rule!r} "
-                    f"(there are {', '.join(known[id_]) or 'none'})"
+                    f"joint {joint.name!r}: {kind} {id_} has no rule {part.rule!r} that raises "
+                    f"alerts (there are {', '.join(known[id_]) or 'none'})"
                 )

@@ -47,7 +47,7 @@ class Dome:
             ConfigError: not an ONVIF address, or the client is not installed.
         """
         self.name = mask(url)
-        self._host, self._port = _address(url)
+        self._host, self._port = address(url)
         self._credentials = credentials
         self._client = _client()
         self._camera: Any = None
@@ -274,8 +274,12 @@ def _silent(_: str, __: str) -> None:
     pass
 
 
-def _address(url: str) -> tuple[str, int]:
-    """Host and port of `http://host[:port]/onvif/device_service`."""
+def address(url: str) -> tuple[str, int]:
+    """Host and port of `http://host[:port]/onvif/device_service`.
+
+    Raises:
+        ConfigError: it is not one, or has a login.
+    """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 80

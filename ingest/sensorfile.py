@@ -63,6 +63,8 @@ class Field(_Section, frozen=True, kw_only=True):
             raise ValueError(f"low = {self.low:g} is above high = {self.high:g}")
         if bool(self.true_values) != bool(self.false_values):
             raise ValueError("true_values and false_values go together: what is neither is refused")
+        if both := [value for value in self.true_values if value in self.false_values]:
+            raise ValueError(f"{both[0]!r} is in true_values and in false_values; leave it in one of them")
 
 
 class Sensor(_Section, frozen=True, kw_only=True):

@@ -114,7 +114,7 @@ def test_two_of_one_name_are_refused() -> None:
         (Joint(name="x", of=(LANE, Part(sensor="lane", rule="roadway"))), "no sensor 'lane'"),
         (
             Joint(name="x", of=(MANHOLE, Part(camera="lane", rule="open"))),
-            "lane has no rule 'open' .there are road",
+            "lane has no rule 'open' that raises alerts .there are road",
         ),
         (Joint(name="x", of=(LANE, Part(sensor="manhole-7", rule="wet"))), "manhole-7 has no rule 'wet'"),
     ],

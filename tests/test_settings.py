@@ -152,3 +152,58 @@ def test_credentials_that_are_not_there_name_where_they_are_looked_for(
     login = wiring.login(loaded.camera("gate"), tmp_path)
     assert login is not None
     assert (login.user, login.password) == ("admin", "hunter2")
+
+
+SENSOR = """
+[[sensor]]
+id = "canal"
+topic = "canal"
+rules = [{ kind = "silence", name = "silent", quantity = "level", for_s = 60 }]
+[sensor.fields.level]
+unit = "m"
+"""
+DOME = GOOD.replace('id = "gate"\n', 'id = "gate"\nkind = "dome"\n').replace(
+    "[[camera.rules]]", '[[camera.preset]]\nid = "a"\n[[camera.rules]]\npreset = "a"'
+)
+JOINT = """
+[[joint]]
+name = "both"
+of = [{ sensor = "canal", rule = "silent" }, { camera = "gate", rule = "middle" }]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (DOME.replace('kind = "dome"', 'kind = "dome"\nonvif = "banana"'), ["gate", "onvif", "http://host"]),
+        (
+            DOME.replace('kind = "dome"', 'kind = "dome"\nonvif = "http://u:geheim@h/onvif/device_service"'),
+            ["gate", "without a login"],
+        ),
+        (GOOD.replace('id = "gate"\n', 'id = "gate"\nkind = "face"\n'), ["'middle'", 'labels = ["face"]']),
+        (GOOD + 'labels = ["face", "person"]\n', ["'middle'", "only a face camera"]),
+        (GOOD + SENSOR + JOINT, ["'both'", "no rule 'middle' that raises alerts"]),
+        (
+            GOOD
+            + SENSOR
+            + '[[sensors.http.gateway]]\nwho = "works"\ntoken = "env:T"\nsensors = ["cannal"]\n',
+            ["'works'", "'cannal'", "there are canal"],
+        ),
+        (GOOD + SENSOR + 'true_values = ["on"]\nfalse_values = ["off", "on"]\n', ["'on'", "one of them"]),
+    ],
+)
+def test_what_could_never_work_is_refused(tmp_path: Path, text: str, parts: list[str]) -> None:
+    said = refused(tmp_path, text)
+    assert "geheim" not in said
+    for part in parts:
+        assert part in said
+
+
+def test_a_line_that_alerts_may_be_part_of_a_joint_alert(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD + 'alert_on = "in"\n' + SENSOR + JOINT).file.joint[0].name == "both"
+
+
+def test_a_site_of_sensors_alone(tmp_path: Path) -> None:
+    loaded = load(tmp_path, '[site]\nid = "town"\n' + SENSOR)
+    assert (loaded.processes, loaded.file.camera) == (0, ())
+    assert loaded.threads >= 1
