@@ -21,7 +21,7 @@ import msgspec
 from events.clock import Clock, process_cpu_ns
 from events.errors import StorageError
 from events.events import Health, Reading, sensor_source
-from events.ids import event_id
+from events.ids import timed_id
 from events.noted import Noted
 from ingest.acceptance import Acceptance
 from ingest.deliveries import Delivery, key_of
@@ -308,7 +308,7 @@ class SensorHub(Service):
             self._refuse(delivery, Refusal(verdict, f"{quantity}: its time {text}", quantity, id))
             return
         data = Reading(quantity=quantity, value=one.value, unit=one.unit, received_us=arrived_us)
-        name = event_id(self._site, id, quantity, one.time_us)
+        name = timed_id(one.time_us, self._site, id, quantity)
         items.append(Noted(self._sources[id], name, data, one.time_us))
         items += self._rules.feed(id, one, arrived_us)
         delivery.accepted += 1

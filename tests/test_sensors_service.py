@@ -19,7 +19,7 @@ from cli.main import main
 from events.clock import ManualClock, SystemClock
 from events.errors import ConfigError, StorageError
 from events.events import AlertCleared, AlertRaised, Health, Reading, sensor_source
-from events.ids import event_id
+from events.ids import timed_id
 from events.noted import Noted
 from events.sensor_rules import SensorRule, Silence, Threshold
 from events.sensors import SensorEngine
@@ -139,7 +139,7 @@ def test_silence_is_told_only_while_the_broker_is_connected(tmp_path: Path) -> N
 def record(journal: Journal, n: int, level: float, rules: SensorRules) -> None:
     time_us = START + n * SECOND
     data = Reading(quantity="level", value=level, unit="m", received_us=time_us)
-    reading = Noted(sensor_source("s", "m1"), event_id("s", "m1", "level", time_us), data, time_us)
+    reading = Noted(sensor_source("s", "m1"), timed_id(time_us, "s", "m1", "level"), data, time_us)
     measured = Measured("level", level, "m", time_us, True)
     journal.record([reading, *rules.feed("m1", measured, time_us)])
 
