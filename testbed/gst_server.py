@@ -269,6 +269,8 @@ class Server:
         with self.pacer.wake:
             if what == "heal":
                 camera.heal()
+            elif what == "where":
+                return {"sent": camera.index if camera.source else 0}
             elif what == "stall":
                 camera.stalled = True
             elif what == "drop":

@@ -7,7 +7,8 @@
 A clip is played in real time from its beginning when the first client comes, round and round, its timestamps
 going on across the loop. Faults: `stall` (nothing more is sent), `drop` (share), `lose` (units), `flip`
 (share: bits of access units), `sets` (parameter sets become noise), `jump` (seconds: of the timestamps),
-`switch` (clip), `close` (the connections are cut), `heal`.
+`switch` (clip), `close` (the connections are cut), `heal`; `where` only answers how many units of the clip's
+present round were sent. A mount is for one client at a time: a second one stalls the first.
 """
 
 import json

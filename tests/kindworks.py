@@ -20,6 +20,7 @@ from detectors.detections import NOTHING, Crop, Detections
 from ingest.gate import luma
 from testbed.dome import DomeSpec, Pose, Stop, film
 from testbed.onvif import OnvifDevice
+from testbed.rtsp import GstServer
 from testbed.sprites import Image
 
 FPS = 10
@@ -27,12 +28,12 @@ WORLD = (640, 360)
 SIZE = (320, 180)
 BRIGHT = 210
 
-SQUARE = Stop(preset="square", x=0.22, y=0.28, width=0.4, dwell_s=5.0, move_s=0.8)
-TALL = Stop(preset="tall", x=0.5, y=0.75, width=0.4, dwell_s=5.0, move_s=0.8)
-KERB = Stop(preset="kerb", x=0.76, y=0.26, width=0.4, dwell_s=4.0, move_s=0.8)
+SQUARE = Stop(preset="square", x=0.22, y=0.28, width=0.4, dwell_s=3.6, move_s=0.7)
+TALL = Stop(preset="tall", x=0.5, y=0.75, width=0.4, dwell_s=3.8, move_s=0.7)
+KERB = Stop(preset="kerb", x=0.76, y=0.26, width=0.4, dwell_s=3.2, move_s=0.7)
 STOPS = (SQUARE, TALL, KERB)
 """At `square` somebody walks by, at `tall` something as high as the picture, at `kerb` something stands."""
-ROUND_S = 16.4
+ROUND_S = 12.4
 """Time of one tour: a clip of it can be played round and round."""
 
 
@@ -77,10 +78,10 @@ def bodies(t: float) -> list[tuple[int, int, int, int]]:
     ]
 
 
-def tour(path: Path, seconds: float = ROUND_S, **changes: Any) -> list[Pose]:
+def tour(path: Path, seconds: float = ROUND_S) -> list[Pose]:
     """The dome's clip; answers where it looked, picture by picture."""
-    spec = {"stops": STOPS, "seconds": seconds, "size": SIZE, "light": 0.0, "jitter": 0.002} | changes
-    return film(path, World(), Fraction(FPS), DomeSpec(**spec))
+    spec = DomeSpec(stops=STOPS, seconds=seconds, size=SIZE, light=0.0, jitter=0.002)
+    return film(path, World(), Fraction(FPS), spec)
 
 
 def still(path: Path, preset: str, seconds: float = 3.0) -> Path:
@@ -125,26 +126,20 @@ def position_of(pose: Pose) -> tuple[float, float, float]:
 
 
 class Follower(threading.Thread):
-    """Watches the dome's stream, so that it plays on whoever else leaves, and lets the ONVIF device tell
-    what the stream shows. A context manager."""
+    """Lets the ONVIF device tell where the dome looks that a mount shows. A context manager."""
 
-    def __init__(self, url: str, poses: Sequence[Pose], device: OnvifDevice) -> None:
+    def __init__(self, server: GstServer, mount: str, poses: Sequence[Pose], device: OnvifDevice) -> None:
+        """`poses`: of the mount's clip, picture by picture."""
         super().__init__(daemon=True)
-        self._url, self._poses, self._device = url, poses, device
+        self._server, self._mount, self._poses, self._device = server, mount, poses, device
         self._over = threading.Event()
-        self.pose = poses[0]
-        self.seen = 0
 
     def run(self) -> None:
-        with av.open(self._url, options={"rtsp_transport": "tcp"}) as container:
-            for packet in container.demux(container.streams.video[0]):
-                if self._over.is_set():
-                    return
-                if packet.size:
-                    self.pose = self._poses[self.seen % len(self._poses)]
-                    self._device.position = position_of(self.pose)
-                    self._device.moving = self.pose.state == "moving"
-                    self.seen += 1
+        while not self._over.wait(0.1):
+            sent = int(self._server.fault(self._mount, "where")["sent"])
+            pose = self._poses[sent % len(self._poses)]
+            self._device.position = position_of(pose)
+            self._device.moving = pose.state == "moving"
 
     def __enter__(self) -> Self:
         self.start()

@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 
-from detectors.detections import NOTHING, Crop, Detections
+from detectors.detections import NOTHING, Crop, Detections, Detector
 from detectors.tracking import ByteTracker
 from events.clock import Clock, ManualClock
 from events.engine import Engine
@@ -190,13 +190,13 @@ def _row(info: StreamInfo, n: int, first: Packet) -> SegmentRow:
     )
 
 
-def work(lane: Lane, detector: Sees) -> None:
+def work(lane: Lane, detector: Detector) -> None:
     """Run the lane until it is empty, refusing what its policy refuses."""
     while (look := lane.advance()) is not None:
         lane.answer(detector.detect(look.frame, look.crops) if lane.granted() else None)
 
 
-def run_whole(lane: Lane, detector: Sees, info: StreamInfo, arrived: Sequence[Arrived]) -> None:
+def run_whole(lane: Lane, detector: Detector, info: StreamInfo, arrived: Sequence[Arrived]) -> None:
     """The epoch from its beginning to its end."""
     lane.put(Begin(7, info, ANCHOR))
     for item in arrived:
@@ -207,7 +207,7 @@ def run_whole(lane: Lane, detector: Sees, info: StreamInfo, arrived: Sequence[Ar
 
 
 def run_from(
-    lane: Lane, detector: Sees, info: StreamInfo, arrived: Sequence[Arrived], snapshot: tuple[bytes, int]
+    lane: Lane, detector: Detector, info: StreamInfo, arrived: Sequence[Arrived], snapshot: tuple[bytes, int]
 ) -> None:
     """The rest of the epoch, from a snapshot after its segment's first packet."""
     blob, pts = snapshot
