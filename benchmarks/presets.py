@@ -9,8 +9,10 @@ picture. Each preset is taught by one picture of another moment and light.
   before. A frame is right when it is at its preset, from 2 s after arrival on. The third clip shows bare
   asphalt under heavy compression: of its presets those that `linli presets learn` refuses are left out.
 * `loop`: two tours through the whole frame loop with the default model, lines and a zone for each preset.
-  No crossing and no alert may lie in a true move. `fixed` is a camera that stands at each preset all the
-  time, over the same footage, counted while the dome was there; `unguarded` is the tour without views.
+  No crossing may lie in a true move, and no alert be raised that a camera fixed there does not raise, too
+  (one whose time is up in the first moment of a move lies in it, but is not its work). `fixed` is a camera
+  that stands at each preset all the time, over the same footage, counted while the dome was there;
+  `unguarded` is the tour without views.
 * `slow`: pans, tilts and zooms at 1 and 2 degrees a second (60 degrees of view): how far the picture had
   moved when it was noticed.
 
@@ -86,7 +88,7 @@ def measure(quick: bool) -> dict[str, Any]:
         "loop": loops,
         "views": views,
         "reached": all(p["right"] >= 0.99 for p in pooled.values() if p["frames"])
-        and all(not one["crossings_in_moves"] + one["alerts_in_moves"] for one in loops.values())
+        and all(not one["crossings_in_moves"] + one["alerts_unlike_fixed"] for one in loops.values())
         and bool(loops),
     }
 
@@ -258,7 +260,11 @@ def through_loop(tour: Tour) -> dict[str, Any]:
         "crossings": _count(guarded, Crossing),
         "crossings_in_moves": sum(isinstance(e.data, Crossing) and _moves(pose(e)) for e in guarded),
         "alerts": _count(guarded, AlertRaised),
-        "alerts_in_moves": sum(isinstance(e.data, AlertRaised) and _moves(pose(e)) for e in guarded),
+        "alerts_in_moves_after_s": [
+            _since_rest(poses, e.pts / TICKS, fps)
+            for e in guarded
+            if isinstance(e.data, AlertRaised) and _moves(pose(e))
+        ],
         "alerts_unlike_fixed": _unexplained(guarded, fixed),
         "fixed_crossings": _count(there, Crossing),
         "fixed_crossings_from_1_s": _count(known, Crossing),
@@ -266,6 +272,12 @@ def through_loop(tour: Tour) -> dict[str, Any]:
             isinstance(e.data, Crossing) and _moves(pose(e)) for e in unguarded
         ),
     }
+
+
+def _since_rest(poses: Sequence[Pose], at_s: float, fps: float) -> float:
+    """Seconds since the move began."""
+    n = round(at_s * fps)
+    return round((n - max(k for k in range(n) if poses[k].state == "settled")) / fps, 2)
 
 
 def _moves(pose: Pose) -> bool:

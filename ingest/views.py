@@ -8,7 +8,7 @@ with it for `SETTLE_S` the camera rests, and is compared with the presets' refer
 
 What seems to have moved is first compared with the preset's reference: somebody who stood close when the
 camera settled and walks on leaves the rest where it was. Something large that comes before the camera covers
-it bit by bit; then the view is kept for `HOLD_S`, unless all that shows moves as one, or is another preset.
+it bit by bit; then the view is kept for `HOLD_S`, unless what shows is another preset.
 A dome's own word (ONVIF) is a second witness:
 `moving` is believed at once, and a preset whose learned position is another one is not recognised.
 
@@ -40,8 +40,6 @@ SEEN = 0.3
 """Least share of the anchor's blocks that must be found to say where they went."""
 PLACED = 0.2
 """Least share of the reference's blocks that must be found, just where they were, to stay settled."""
-WHOLE = 0.5
-"""Least share of a covered view's blocks that move as one when the camera does."""
 MOVED = 0.4
 """Cells (160 across) of displacement from which the camera is taken to move: 0.25 % of the width."""
 STAYS = 0.25
@@ -205,18 +203,21 @@ class Views:
     def _at_rest(self, pts: int, cells: Luma, flat: Floats, anchor: Reference) -> View | None:
         if anchor.blocks < ENOUGH:
             return None if self._still(anchor, cells, flat) else self._leave(pts, cells)
+        if self._lost is not None:
+            return self._behind(pts, cells, flat)
         fit = anchor.fit(flat)
         before, self._agree = self._agree, fit.agree
-        if self._lost is not None:
-            return self._behind(pts, cells, flat, fit)
         gone = fit.agree < SEEN
         if gone or _displaced(fit):
-            if self._in_place(cells, flat):  # something large that stood in the anchor went away
-                return None
-            if not gone or fit.agree < before / 3:
+            shows = self._in_place(flat)
+            if shows >= SEEN:  # something large that stood in the anchor went away
+                self._hold(cells)
+            elif shows < PLACED and (not gone or fit.agree < before / 3):
                 return self._leave(pts, cells)
-            self._lost = pts if self._state == "settled" else None
-            self._hold(cells)
+            else:
+                self._hold(cells)
+                self._lost = pts if self._state == "settled" else None
+                self._agree = shows
             return None
         if pts - self._refreshed >= ticks(REFRESH_S):
             self._refreshed = pts
@@ -225,39 +226,38 @@ class Views:
             self._anchor = Reference(np.asarray(cv2.addWeighted(anchor.cells, 0.875, cells, 0.125, 0)))
         return self._retry(pts, cells, flat) if self._state == "unknown" else None
 
-    def _behind(self, pts: int, cells: Luma, flat: Floats, fit: Fit) -> View | None:
-        """Too little shows of the preset; the anchor is the picture before this one."""
+    def _behind(self, pts: int, cells: Luma, flat: Floats) -> View | None:
+        """Little or nothing shows of the preset."""
         assert self._lost is not None
-        if self._in_place(cells, flat):
+        before, self._agree = self._agree, self._in_place(flat)
+        if self._agree >= SEEN:
             self._lost = None
+            self._hold(cells)
             return None
-        if _displaced(fit) and fit.agree >= WHOLE:
-            return self._leave(pts, cells)  # the dome with all it sees, or what stood before it drives on
-        elif pts - self._lost >= ticks(HOLD_S):
+        if self._agree >= PLACED:
+            self._lost = pts
+        elif before >= PLACED and self._agree < before / 3:
+            return self._leave(pts, cells)
+        if pts - self._lost >= ticks(HOLD_S):
             return self._settle(pts, cells, _NOWHERE)
-        elif pts - self._tried >= ticks(RETRY_S):
+        if pts - self._tried >= ticks(RETRY_S):
             self._tried = pts
             found = self._recognise(flat)
             if found is not None and found.preset != self._preset:
                 return self._leave(pts, cells)
-        self._hold(cells)
         return None
 
     def _hold(self, cells: Luma) -> None:
         """The view is still the same, and this is what it looks like now."""
         self._anchor, self._agree = Reference(cells), 1.0
 
-    def _in_place(self, cells: Luma, flat: Floats) -> bool:
-        """Whether the preset's reference shows where it did when the camera settled; if so, what stands there
-        now is the anchor."""
+    def _in_place(self, flat: Floats) -> float:
+        """Share of the preset's reference that shows just where it did when the camera settled."""
         references = self._references.get(self._preset, [])
         if self._place[0] >= len(references):
-            return False
+            return 0.0
         fit = references[self._place[0]].fit(flat, self._place[1:])
-        if fit.agree < PLACED or fit.off > MOVED:
-            return False
-        self._anchor, self._agree = Reference(cells), fit.agree
-        return True
+        return fit.agree if fit.off <= MOVED else 0.0
 
     def _retry(self, pts: int, cells: Luma, flat: Floats) -> View | None:
         if pts - self._tried < ticks(RETRY_S):

@@ -183,7 +183,7 @@ def test_arriving_behind_a_bus() -> None:
 def test_a_covered_view_is_kept_for_a_while_and_known_at_once_afterwards() -> None:
     camera = at_gate()
     for k in range(16):
-        camera.shows(bus(look(*PLACES["gate"], noise=k), -SIZE[0] + 30 * (k + 1), SIZE[0]))
+        camera.shows(bus(look(*PLACES["gate"], noise=k), min(-SIZE[0] + 30 * (k + 1), 0), SIZE[0]))
     for k in range(round((HOLD_S - 4) * 5)):
         camera.shows(bus(look(*PLACES["gate"], noise=k), 0, SIZE[0]))
     assert states(camera) == ["gate"]
@@ -192,6 +192,21 @@ def test_a_covered_view_is_kept_for_a_while_and_known_at_once_afterwards() -> No
     assert states(camera) == ["gate", "unknown"]
     camera.rests(*PLACES["gate"], 3)
     assert states(camera)[-1] == "gate"
+
+
+def test_a_bus_that_rolls_to_a_halt_right_before_the_camera() -> None:
+    camera = at_gate()
+    for k in range(60):
+        camera.shows(bus(look(*PLACES["gate"], noise=k), round(-SIZE[0] * (1 - k / 60) ** 2), SIZE[0]))
+    assert states(camera) == ["gate"]
+
+
+def test_a_dome_that_turns_while_it_is_covered_is_known_at_the_next_preset() -> None:
+    camera = at_gate()
+    for k in range(20):
+        camera.shows(bus(look(*PLACES["gate"], noise=k), min(-SIZE[0] + 30 * (k + 1), 0), SIZE[0]))
+    camera.rests(*PLACES["yard"], 2.5)
+    assert states(camera) == ["gate", "moving", "yard"]
 
 
 def test_a_move_while_the_view_is_half_covered_is_seen() -> None:
