@@ -14,7 +14,7 @@
 """
 
 from functools import lru_cache
-from typing import cast
+from typing import NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -46,6 +46,9 @@ _STEP = 8.0
 
 _EDGE = 6.0
 """Gradient, in grey levels a cell, at which an edge begins to be one."""
+
+_CLEARLY = 1.5
+"""How much higher a shift's peak must be than the one of no shift."""
 
 _ONES = np.ones(SIDE - 1, np.float32)
 _ENDS = np.repeat(np.array([-0.25, 0, 0, 0.25], np.float32), SIDE // 4)
@@ -94,7 +97,8 @@ def spectrum(field: Field) -> Field:
 
 def shift(now: Field, before: Field) -> tuple[float, float, float]:
     """How far the picture of spectrum `now` lies to the right of and below that of `before`, in cells, and
-    how sure that is: the peak's height over the other heights' standard deviation."""
+    how sure that is: the peak's height over the other heights' standard deviation; 0 where no shift at all is
+    nearly as likely (planks and fences look alike after a step)."""
     cross = cv2.mulSpectrums(now, before, 0, conjB=True)
     length = np.sqrt(cross[..., 0] ** 2 + cross[..., 1] ** 2) + 1e-6
     surface = cv2.dft(cross / length[..., None], flags=cv2.DFT_INVERSE | cv2.DFT_SCALE)[..., 0]
@@ -103,6 +107,10 @@ def shift(now: Field, before: Field) -> tuple[float, float, float]:
     at = int(surface.argmax())
     y, x = divmod(at, width)
     peak = float(surface[y, x])
+    if max(min(x, width - x), min(y, height - y)) > 1:
+        corner = surface[[[-1], [0], [1]], [-1, 0, 1]]
+        if peak < _CLEARLY * float(corner.max()):
+            return 0.0, 0.0, 0.0
     dx = x + _vertex(*(float(surface[y, (x + k) % width]) for k in (-1, 0, 1)))
     dy = y + _vertex(*(float(surface[(y + k) % height, x]) for k in (-1, 0, 1)))
     dx -= width if dx > width / 2 else 0
@@ -116,14 +124,26 @@ def _vertex(left: float, middle: float, right: float) -> float:
     return 0.0 if bend >= 0 else max(-0.5, min(0.5, 0.5 * (left - right) / bend))
 
 
-def sharpness(picture: Luma) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
-    """By tile, [4, 8]: sharpness, and at how many steps it was measured; and the height of a large step in
-    grey levels; if there are no steps at all, what even the largest are less than."""
+class Sharpness(NamedTuple):
+    """What the pixel rows say."""
+
+    sharp: NDArray[np.float32]
+    """By tile, [4, 8]."""
+    steps: NDArray[np.float32]
+    """At how many steps it was measured."""
+    step: float
+    """Height of a large step in grey levels; if there are no steps at all, what they are all less than."""
+    noise: float
+    """Standard deviation of the evenest windows: hardly more than the sensor's noise."""
+
+
+def sharpness(picture: Luma) -> Sharpness:
+    """How sharp the picture is (see the top of this file)."""
     height, width = picture.shape
     across = width // (SIDE * TILES[1]) * TILES[1]
     nothing = np.zeros(TILES, np.float32)
     if not across:
-        return nothing, nothing, 0.0
+        return Sharpness(nothing, nothing, 0.0, 0.0)
     first, every = height // (2 * _ROWS), height / _ROWS
     lines = [min(height - 1, first + int(n * every)) for n in range(_ROWS)]
     windows = picture[lines, : across * SIDE].astype(np.float32).reshape(-1, SIDE)
@@ -133,15 +153,17 @@ def sharpness(picture: Luma) -> tuple[NDArray[np.float32], NDArray[np.float32], 
     ranked = np.sort(steps, axis=None)
     high = float(ranked[int(_STEPS * ranked.size)])
     noise = float(squares[steps <= ranked[ranked.size // 2]].mean())
+    evenest = np.sort(squares, axis=None)[squares.size // 10]  # of 15 squared differences
+    even = float(1.75 * evenest / (2 * (SIDE - 1))) ** 0.5
     least = max(_STEP, 5 * (noise / (4 * SIDE)) ** 0.5)
     if high < least:
-        return nothing, nothing, least
+        return Sharpness(nothing, nothing, least, even)
     step = (steps > high).astype(np.float32)
     shape = (TILES[0], _ROWS // TILES[0], TILES[1], across // TILES[1])
     count = step.reshape(shape).sum(axis=(1, 3))
     energy = ((squares - noise) * step).reshape(shape).sum(axis=(1, 3))
     total = ((steps * steps - noise / (4 * SIDE)) * step).reshape(shape).sum(axis=(1, 3))
-    return np.maximum(energy, 0) / (total + 1e-6), count, high
+    return Sharpness(np.maximum(energy, 0) / (total + 1e-6), count, high, even)
 
 
 @lru_cache(maxsize=8)

@@ -3,16 +3,16 @@
 The reference is one grid, 80 cells across. It is compared in 6 x 8 blocks; those in which it has edges are
 each *seen* (the edges are there), *blank* (hardly any edge is left) or *other* (other edges). Then
 
-* **glare**: a fifth of the picture is at the end of white where it was not, and more is not seen;
+* **glare**: a fifth of the picture is at the end of white where it was not, and half of it is not seen;
 * **covered**: most blocks are blank;
-* **turned**: few blocks are seen and there are other edges; or the whole grid is shifted by 3 % of the
-  width or more, by the same way each time;
+* **turned**: few blocks are seen in any half, and there are other edges; or the whole grid is shifted by 3 %
+  of the width or more, by the same way each time;
 * **shaken**: the shift differs by more than half a cell (0.6 % of the width) from keyframe to keyframe;
 * **defocused**: at most tiles the steps of the pixel rows are less than 0.45 times as sharp as they were.
 
 Edges have no amplitude here, so the light may change as it likes. Half a picture of people or of a lorry
-leaves the other half seen. The reference follows blocks that are seen by one grey level in ten seconds, the
-others by one a minute, and stands still while anything is wrong.
+leaves the other half seen. The reference follows blocks that are seen by a sixteenth of the difference
+every ten seconds, the others every minute, and stands still while anything is wrong.
 """
 
 import base64
@@ -38,14 +38,23 @@ SHAKE = 0.5
 """Cells from keyframe to keyframe that are shaking."""
 
 FOLLOW_S = 10.0
+"""How often the reference follows the picture; where the scene is not seen, six times more rarely."""
+
 ABSORB_S = 3600.0
 """How long a new view has to stand to become the camera's view."""
 
+_SLOWNESS = 16
 _EDGED = 0.06
+_NOISE = 0.0054
+"""Edges of four times the noise in the grid, over the square of the noise in the picture."""
+
 _SEEN = 0.4
 _BLANK = 0.3
 _LEFT = 0.15
 _BRIGHT = 232
+_DARK = 50.0
+"""Where all but a fifth of the scene has become darker than this, nothing is said of it."""
+
 _SURE = 12.0
 _WIDE = 8.0
 """Cells over which nothing shakes."""
@@ -123,9 +132,9 @@ class Scene:
             return BLIND
         self._draw(reference)
         field, structure, light, match = self._compare(coarse)
-        valid = self._structure >= _EDGED
+        valid = self._structure >= max(_EDGED, _NOISE * self._tiles.noise**2)
         count = int(np.count_nonzero(valid))
-        if count < _FEW:
+        if count < _FEW or self._dark:
             self._shifts.clear()
             return BLIND
         left = structure / np.maximum(self._structure, _EDGED)
@@ -137,13 +146,14 @@ class Scene:
         share_seen = np.count_nonzero(seen & valid) / count
         covered = bool(np.count_nonzero(blank & valid) >= 0.6 * count and share_seen <= 0.35)
         dazzled = np.count_nonzero((light >= _BRIGHT) & (self._light < _BRIGHT))
+        gone = bool(share_seen <= 0.25 and not _in_part(seen, valid))
         aside = self._shift(pts, field)
         shaken, since = self._shaking()
         off = np.sort(np.abs(light - self._light), axis=None)[light.size // 2]
         return Sight(
-            glare=bool(dazzled >= 0.2 * light.size and share_seen <= 0.7),
+            glare=bool(dazzled >= 0.2 * light.size and share_seen <= 0.55),
             covered=covered,
-            turned=None if aside is None else bool(not covered and (share_seen <= 0.25 or aside)),
+            turned=None if aside is None else not covered and (aside or gone),
             shaken=shaken,
             defocused=self._defocused(bool(off <= _LIT)),
             shift=(self._shifts[-1][1] / faults.GRID, self._shifts[-1][2] / faults.GRID) if aside else (0, 0),
@@ -157,6 +167,7 @@ class Scene:
         self._field, length = faults.edges(reference)
         means = _block_means(length, length * length, reference.astype(np.float32))
         self._structure, self._power, self._light = means[..., 0], means[..., 1], means[..., 2]
+        self._dark = float(np.sort(self._light, axis=None)[self._light.size * 4 // 5]) < _DARK
         self._spectrum = faults.spectrum(self._field)
         self._drawn = True
 
@@ -208,7 +219,7 @@ class Scene:
 
     def _defocused(self, as_lit: bool) -> bool | None:
         """`as_lit`: the blocks are as light as the reference's; blur leaves them so."""
-        sharp, count, step = self._tiles
+        sharp, count, step, _ = self._tiles
         if not count.any():
             return True if as_lit and step < _FLAT * self._step else None
         known = (self._sharp > 0) & (count >= 4)
@@ -241,7 +252,7 @@ class Scene:
         self._learn_sharpness()
 
     def _learn_sharpness(self) -> None:
-        sharp, count, step = self._tiles
+        sharp, count, step, _ = self._tiles
         if count.any():
             self._step += (step - self._step) * (0.02 if self._step else 1)
         enough = count >= 4
@@ -257,12 +268,15 @@ class Scene:
         if pts - self._followed < FOLLOW_S * TICKS:
             return
         self._followed = pts
-        step = np.sign(coarse.astype(np.int16) - reference)
+        off = coarse.astype(np.int16) - reference
+        step = -((-off) // _SLOWNESS) * (off > 0) + (off // _SLOWNESS) * (
+            off < 0
+        )  # away from 0, by one at least
         if pts - self._slowly >= 6 * FOLLOW_S * TICKS:
             self._slowly = pts
         elif self._seen_blocks is not None:
             step *= _spread(self._seen_blocks, coarse.shape)
-        self._reference = (reference + step).astype(np.uint8)
+        self._reference = (reference + step.astype(np.int16)).astype(np.uint8)
         self._drawn = False
 
     def settle(self, pts: int) -> bool:
@@ -317,6 +331,17 @@ class Scene:
         self._followed, self._slowly, self._other_at = state["at"]
         self._shifts = [(pts, dx, dy) for pts, dx, dy in state["shifts"]]
         self._cells, self._drawn = None, False
+
+
+def _in_part(seen: NDArray[np.bool_], valid: NDArray[np.bool_]) -> bool:
+    """Is the scene there in some half of the picture? Then something stands before the rest."""
+    rows, columns = seen.shape
+    halves = (np.s_[: rows // 2], np.s_[rows // 2 :], np.s_[:, : columns // 2], np.s_[:, columns // 2 :])
+    for half in halves:
+        edged = int(np.count_nonzero(valid[half]))
+        if edged >= _FEW and np.count_nonzero(seen[half] & valid[half]) >= 0.6 * edged:
+            return True
+    return False
 
 
 def _block_means(*channels: Levels) -> Levels:

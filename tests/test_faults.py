@@ -121,7 +121,7 @@ def test_sharpness_falls_with_blur_and_not_with_contrast_or_noise() -> None:
     noise = NoiseField(scene.shape, np.random.default_rng(1))
 
     def middle(picture: Grey) -> float:
-        sharp, count, _ = faults.sharpness(picture)
+        sharp, count, _, _ = faults.sharpness(picture)
         return float(np.median(sharp[count >= 4]))
 
     usual = middle(noise.on(scene, 1.5))
@@ -131,7 +131,7 @@ def test_sharpness_falls_with_blur_and_not_with_contrast_or_noise() -> None:
 
 
 def test_a_picture_too_small_to_measure_says_so() -> None:
-    sharp, count, _ = faults.sharpness(np.zeros((40, 60), np.uint8))
+    sharp, count, _, _ = faults.sharpness(np.zeros((40, 60), np.uint8))
     assert not sharp.any()
     assert not count.any()
     assert faults.patches(np.arange(240, dtype=np.uint8).reshape(12, 20)).shape == (24, 16, 16)
