@@ -112,6 +112,8 @@ class SensorHub(Service):
         self._back = bool(brokers)
         self._lag = Histogram()
         self._raised = set(journal.raised(box))
+        self._why: dict[str, str] = {}
+        """What was said last of what is raised."""
         self._deliveries = self._readings = 0
 
     def offer(self, delivery: Delivery) -> None:
@@ -133,8 +135,9 @@ class SensorHub(Service):
                 self._back = True
                 self._ready.set()
             self._connected[broker] = connected
-            if (what in self._raised) != connected:  # said already
-                return
+            if (what in self._raised) != connected and (connected or self._why.get(what) == text):
+                return  # said already
+            self._why[what] = text
             (self._raised.discard if connected else self._raised.add)(what)
         try:
             data = Health(what=what, state=state, message=text)  # type: ignore[arg-type]

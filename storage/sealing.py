@@ -108,9 +108,11 @@ def read_identity(path: Path) -> bytes:
     """The identity's file, still protected.
 
     Raises:
-        StorageError: it is not there or cannot be read.
+        StorageError: it is not there, cannot be read, or others may read it.
     """
     try:
+        if path.stat().st_mode & 0o077:
+            raise StorageError(f"others may read the identity file of [faces]; run: chmod 600 {path.name}")
         return path.read_bytes()
     except OSError as e:
         raise StorageError(f"the identity file of [faces] cannot be read: {e.strerror}") from e

@@ -58,6 +58,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     """Three captures with their pictures; the second one's original is gone already."""
     identity = tmp_path / "identity.age"
     identity.write_bytes(IDENTITY)
+    identity.chmod(0o600)
     with Stage(tmp_path, PRIVACY, faces=SETTINGS, identity=identity) as opened:
         for n in (1, 2, 3):
             data = face(n)
@@ -199,6 +200,7 @@ def test_who_guesses_has_to_wait(stage: Stage, officer: httpx.Client) -> None:
 def test_guesses_count_for_whom_they_are_of_and_for_so_long(tmp_path: Path) -> None:
     identity = tmp_path / "identity.age"
     identity.write_bytes(IDENTITY)
+    identity.chmod(0o600)
     clock = ManualClock(START_US)
     opener = Opener(identity, clock)
     sealed = seal(PLAIN, RECIPIENT)
@@ -227,6 +229,7 @@ def test_one_is_opened_at_a_time_and_the_rest_do_not_pile_up(
 ) -> None:
     identity = tmp_path / "identity.age"
     identity.write_bytes(IDENTITY)
+    identity.chmod(0o600)
     opener = Opener(identity, ManualClock(START_US))
     running: list[int] = []
 

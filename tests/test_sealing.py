@@ -70,6 +70,16 @@ def test_an_identity_that_is_not_there_is_named_so(tmp_path: Path) -> None:
         read_identity(tmp_path / "none")
 
 
+def test_an_identity_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "identity.age"
+    path.write_bytes(b"x")
+    path.chmod(0o640)
+    with pytest.raises(StorageError, match=r"chmod 600 identity\.age"):
+        read_identity(path)
+    path.chmod(0o600)
+    assert read_identity(path) == b"x"
+
+
 @pytest.mark.parametrize(
     "wrong", ["", "age1", RECIPIENT[:-1], RECIPIENT.replace("age1", "bge1"), "ssh-ed25519 A"]
 )

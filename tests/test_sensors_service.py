@@ -107,6 +107,23 @@ def test_nothing_is_settled_that_is_not_committed(tmp_path: Path) -> None:
         assert works.levels() == [1]
 
 
+def test_another_reason_why_a_broker_is_lost_is_told(tmp_path: Path) -> None:
+    """First it is gone, then its certificate has expired: who mends it has to know the second."""
+    broker = type("Broker", (), {"tls": False, "port": 1, "url": "mqtt://127.0.0.1:1"})()
+    works = Works(tmp_path, broker, [sensor()], ManualClock(START), deliver=lambda _: None)
+    try:
+        for text in ("lost", "refused", "refused", "certificate"):
+            works.hub.told("127.0.0.1:1", "raised", text)
+        for _ in range(2):
+            works.hub.told("127.0.0.1:1", "cleared", "delivers")
+        works.journal.flush()
+        said = [event.data for event in works.events("health")]
+        messages = [data.message for data in said if isinstance(data, Health)]
+        assert messages == ["lost", "refused", "certificate", "delivers"]
+    finally:
+        works.journal.close()
+
+
 def test_silence_is_told_only_while_the_broker_is_connected(tmp_path: Path) -> None:
     clock = ManualClock(START)
     broker = type("Broker", (), {"tls": False, "port": 1, "url": "mqtt://127.0.0.1:1"})()
