@@ -8,7 +8,8 @@ with it for `SETTLE_S` the camera rests, and is compared with the presets' refer
 
 What seems to have moved is first compared with the preset's reference: somebody who stood close when the
 camera settled and walks on leaves the rest where it was. Something large that comes before the camera covers
-it bit by bit; then the view is kept for `HOLD_S`, unless what shows is another preset.
+it bit by bit; then the view is kept for `HOLD_S`, unless all that shows moves as one or is another preset:
+that is taken for a move, but not soon for an unknown place.
 A dome's own word (ONVIF) is a second witness:
 `moving` is believed at once, and a preset whose learned position is another one is not recognised.
 
@@ -40,6 +41,8 @@ SEEN = 0.3
 """Least share of the anchor's blocks that must be found to say where they went."""
 PLACED = 0.2
 """Least share of the reference's blocks that must be found, just where they were, to stay settled."""
+WHOLE = 0.5
+"""Least share of a covered view's blocks that move as one when the camera does."""
 MOVED = 0.4
 """Cells (160 across) of displacement from which the camera is taken to move: 0.25 % of the width."""
 STAYS = 0.25
@@ -171,7 +174,8 @@ class Views:
         found = self._recognise(flat)
         if found is not None:
             return self._settle(pts, cells, found)
-        if rests < ticks(UNKNOWN_S):
+        covered = self._lost is not None and pts - self._lost < ticks(HOLD_S)
+        if rests < ticks(UNKNOWN_S) or covered:
             return None
         return self._settle(pts, cells, _NOWHERE)
 
@@ -195,7 +199,7 @@ class Views:
         first = self._anchor is None and not self._contradicted()
         was, self._state = self._state, "" if first else "moving"
         self._preset, self._score = "", 0.0
-        self._anchor, self._since, self._lost = Reference(cells), pts, None
+        self._anchor, self._since = Reference(cells), pts
         return View(pts=pts, state="moving") if self._state == "moving" != was else None
 
     # --- at rest
@@ -204,7 +208,7 @@ class Views:
         if anchor.blocks < ENOUGH:
             return None if self._still(anchor, cells, flat) else self._leave(pts, cells)
         if self._lost is not None:
-            return self._behind(pts, cells, flat)
+            return self._behind(pts, cells, flat, anchor)
         fit = anchor.fit(flat)
         before, self._agree = self._agree, fit.agree
         gone = fit.agree < SEEN
@@ -226,26 +230,33 @@ class Views:
             self._anchor = Reference(np.asarray(cv2.addWeighted(anchor.cells, 0.875, cells, 0.125, 0)))
         return self._retry(pts, cells, flat) if self._state == "unknown" else None
 
-    def _behind(self, pts: int, cells: Luma, flat: Floats) -> View | None:
-        """Little or nothing shows of the preset."""
+    def _behind(self, pts: int, cells: Luma, flat: Floats, anchor: Reference) -> View | None:
+        """Little or nothing shows of the preset; the anchor is the picture before this one."""
         assert self._lost is not None
-        before, self._agree = self._agree, self._in_place(flat)
-        if self._agree >= SEEN:
+        before, shows = self._agree, self._in_place(flat)
+        if shows >= SEEN:
             self._lost = None
             self._hold(cells)
             return None
-        if self._agree >= PLACED:
+        if shows >= PLACED:
             self._lost = pts
-        elif before >= PLACED and self._agree < before / 3:
-            return self._leave(pts, cells)
-        if pts - self._lost >= ticks(HOLD_S):
-            return self._settle(pts, cells, _NOWHERE)
-        if pts - self._tried >= ticks(RETRY_S):
-            self._tried = pts
-            found = self._recognise(flat)
-            if found is not None and found.preset != self._preset:
+        else:
+            fit = anchor.fit(flat)
+            whole = _displaced(fit) and fit.agree >= WHOLE  # the dome, or what stands before it drives on
+            if whole or (before >= PLACED and shows < before / 3) or self._elsewhere_now(pts, flat):
                 return self._leave(pts, cells)
+            if pts - self._lost >= ticks(HOLD_S):
+                return self._settle(pts, cells, _NOWHERE)
+        self._anchor, self._agree = Reference(cells), shows
         return None
+
+    def _elsewhere_now(self, pts: int, flat: Floats) -> bool:
+        """Whether another preset shows; tried now and then."""
+        if pts - self._tried < ticks(RETRY_S):
+            return False
+        self._tried = pts
+        found = self._recognise(flat)
+        return found is not None and found.preset != self._preset
 
     def _hold(self, cells: Luma) -> None:
         """The view is still the same, and this is what it looks like now."""

@@ -198,7 +198,22 @@ def test_a_bus_that_rolls_to_a_halt_right_before_the_camera() -> None:
     camera = at_gate()
     for k in range(60):
         camera.shows(bus(look(*PLACES["gate"], noise=k), round(-SIZE[0] * (1 - k / 60) ** 2), SIZE[0]))
+    for k in range(10):
+        camera.shows(bus(look(*PLACES["gate"], noise=k), 0, SIZE[0]))
+    assert "unknown" not in states(camera)  # it may be taken for a move: nothing shows that could tell
+    camera.rests(*PLACES["gate"], 2)
+    assert "unknown" not in states(camera)
+    assert camera.views.settled == "gate"
+
+
+def test_a_dome_that_moves_with_what_covers_it() -> None:
+    camera = at_gate()
+    for k in range(20):
+        camera.shows(bus(look(*PLACES["gate"], noise=k), min(-SIZE[0] + 30 * (k + 1), -30), 640))
     assert states(camera) == ["gate"]
+    for k in range(4):
+        camera.shows(bus(look(*PLACES["gate"], noise=k), -30 - 8 * k, 640))
+    assert states(camera) == ["gate", "moving"]
 
 
 def test_a_dome_that_turns_while_it_is_covered_is_known_at_the_next_preset() -> None:
