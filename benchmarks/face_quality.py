@@ -149,6 +149,8 @@ def _pieces(
 
 def spread(shares: Sequence[float]) -> dict[str, Any]:
     """Of chosen over best, track by track."""
+    if not shares:
+        return {"tracks": 0, "mean": 0.0, "median": 0.0, "worst": 0.0, "at_least_0.9": 0.0}
     return {
         "tracks": len(shares),
         "mean": round(fmean(shares), 4),

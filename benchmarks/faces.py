@@ -82,7 +82,7 @@ def measure(quick: bool) -> dict[str, Any]:
         raise Missing(str(error)) from None
     cuts = faces.cut_faces(stills, detector)
     passes = faces.script(SEED, cuts, 15 if quick else 45, gap_s=(3.0, 6.0))
-    clip = composed(folder / f"passes-{len(passes)}-{SEED}.mp4", room, cuts, passes)
+    clip = composed(folder / f"passes-{len(passes)}-seed{SEED}.mp4", room, cuts, passes)
     synthetic = _synthetic(clip, cuts, passes, detector)
     seconds = 20.0 if quick else 40.0
     return {
