@@ -74,7 +74,7 @@ def measure(picture: Luma, face: Face, others: Sequence[Corners], target_px: flo
         "visible": visible,
         "width_px": face.box[2] - face.box[0],
     }
-    return {name: round(value, 4) for name, value in found.items()}
+    return {name: round(float(value), 4) for name, value in found.items()}
 
 
 def ramp(value: float, none: float, full: float) -> float:
@@ -218,7 +218,7 @@ def _lit(patch: Luma) -> float:
 
     There is no wish for a mean: that would prefer light skin to dark.
     """
-    dark, bright = np.count_nonzero(patch < 24), np.count_nonzero(patch > 232)
+    dark, bright = int(np.count_nonzero(patch < 24)), int(np.count_nonzero(patch > 232))
     spoilt = max(dark - 0.1 * patch.size, 0) + max(bright - 0.1 * patch.size, 0)
     contrast = sqrt(_variance(patch.astype(np.float64)))
     return ramp(spoilt / patch.size, 0.6, 0.0) * ramp(contrast, 4.0, 16.0)
