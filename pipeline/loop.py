@@ -111,6 +111,7 @@ class CameraLoop:
         self._look_until = 0
         self._turning = False
         self._viewed_pts = 0
+        self._watched_pts = -1
         self._skip_from: int | None = None
         self._last_keyframe: int | None = None
         self._analysis.begin(epoch, anchor, (info.width, info.height))
@@ -421,8 +422,9 @@ class CameraLoop:
         self.out.trace.append(trace.Gate(pts=pts, state=to.value, why=why))
 
     def _watched(self, frame: av.VideoFrame, pts: int) -> None:
-        if self._turning:
-            return
+        if self._turning or pts <= self._watched_pts:
+            return  # what wakes up decodes again what was seen asleep: twice would be a loop of old pictures
+        self._watched_pts = pts
         for change in self._watch.keyframe(pts, luma(frame)):
             since_us = self.capture_us(change.since)
             self.out.notes.append(Note(change.what, change.state, change.message, since_us=since_us))
@@ -467,6 +469,7 @@ class CameraLoop:
             "look_until": self._look_until,
             "turning": self._turning,
             "viewed_pts": self._viewed_pts,
+            "watched_pts": self._watched_pts,
             "last_keyframe": self._last_keyframe,
             "gate": self._gate.snapshot(),
             "watch": self._watch.snapshot(),
@@ -493,6 +496,7 @@ class CameraLoop:
         self._look_until = state["look_until"]
         self._turning = state["turning"]
         self._viewed_pts = state["viewed_pts"]
+        self._watched_pts = state["watched_pts"]
         self._last_keyframe = state["last_keyframe"]
         self._skip_from = None
         self._analysis.restore(state)

@@ -18,6 +18,7 @@ from events.views import View
 from ingest.gate import Luma
 from ingest.packets import Packet, StreamInfo
 from ingest.views import PtzPosition
+from ingest.watch import Change, PictureWatch
 from pipeline.contract import ALLOWED, LoopSettings, Mode, State
 from pipeline.lane import Arrived
 from pipeline.policy import AsSeen, Unlimited
@@ -109,6 +110,21 @@ def test_other_ways_of_coding_give_the_same_count(scenes: dict[str, Scene], name
     _, other = whole(scenes[name])
     assert crossings(other) == crossings(plain)
     assert ("dozing", "quiet") in gates(other)
+
+
+def test_each_keyframe_is_watched_once(scenes: dict[str, Scene], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wake-up decodes again what was seen asleep: watched twice, it would be a loop of old pictures."""
+    seen: list[int] = []
+    watch = PictureWatch.keyframe
+
+    def kept(self: PictureWatch, pts: int, picture: Luma) -> list[Change]:
+        seen.append(pts)
+        return watch(self, pts, picture)
+
+    monkeypatch.setattr(PictureWatch, "keyframe", kept)
+    ran, _ = whole(scenes["h264"])
+    assert ran.loop.tally.wakes >= 2
+    assert seen == scenes["h264"].keyframes
 
 
 def test_a_visit_is_seen_from_its_beginning(scenes: dict[str, Scene]) -> None:
