@@ -174,7 +174,9 @@ class SensorMap:
     def _moment(self, raw: Any) -> int:
         assert self._time_of is not None
         try:
-            return self._time_of(raw)
+            moment = self._time_of(raw)
+            float(moment)  # JSON has whole numbers beyond all floats, and no time is one
+            return moment
         except (ValueError, TypeError, OverflowError):
             raise _Refused(
                 "time",

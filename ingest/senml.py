@@ -100,10 +100,10 @@ def resolve(raw: bytes, now_us: int) -> list[Record]:
     """
     try:
         pack = _packs.decode(raw)
+        if b'_"' in raw:
+            _check_fields(raw)  # reads what the first reading passed over, which may be malformed, too
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SenmlError(*_where(str(error))) from None
-    if b'_"' in raw:
-        _check_fields(raw)
     if not pack:
         raise SenmlError("the pack is empty; a SenML pack has at least one record")
     base = _Base()
@@ -159,5 +159,5 @@ def _check_fields(raw: bytes) -> None:
 def _where(text: str) -> tuple[str, str]:
     """msgspec's message, and its place as a JSON pointer."""
     message, _, place = text.partition(" - at `$")
-    pointer = place.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/")
+    pointer = place.rstrip("`").replace("[...]", "").replace("[", "/").replace("]", "").replace(".", "/")
     return message, pointer if place else ""
