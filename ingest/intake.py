@@ -15,6 +15,7 @@ be written now; try again.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import ipaddress
@@ -68,7 +69,8 @@ class _Waiting:
 
     def settled(self, deliveries: Sequence[Delivery]) -> None:
         """Called by the journal's thread."""
-        self._loop.call_soon_threadsafe(self._count, len(deliveries))
+        with contextlib.suppress(RuntimeError):  # the server has stopped: nobody waits for an answer
+            self._loop.call_soon_threadsafe(self._count, len(deliveries))
 
     def _count(self, settled: int) -> None:
         self.left -= settled

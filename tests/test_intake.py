@@ -1,5 +1,6 @@
 """Readings over HTTP: CloudEvents in each mode, SenML, JSON; who may; what is answered, and when."""
 
+import asyncio
 import hashlib
 import json
 import ssl
@@ -300,3 +301,12 @@ def test_a_journal_that_cannot_be_written_is_no_success(
         monkeypatch.setattr(intake_module, "CROWDED", -1)
         refused(served.post("/readings/m4", "1", "text/plain"), 503)
         go_on.set()
+
+
+def test_what_is_settled_after_the_server_has_stopped_harms_nobody() -> None:
+    """The journal's thread would die of an error, and with it all that it has still to write."""
+
+    async def begun() -> intake_module._Waiting:
+        return intake_module._Waiting()
+
+    asyncio.run(begun()).settled([])
