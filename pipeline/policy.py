@@ -50,7 +50,8 @@ class Live:
         self._limits = limits
         self._wanted: Mode | None = None
         self._skipping = False
-        self._told: deque[trace.Told] = deque()
+        self._told: deque[trace.Verdict] = deque()
+        self._position: deque[trace.Position] = deque(maxlen=1)
         self.refusing = False
 
     @property
@@ -91,18 +92,23 @@ class Live:
         return wanted
 
     def tell(self, line: trace.Told) -> None:
-        """From any thread: the loop is told with the next packet, whose time the line gets."""
-        self._told.append(line)
+        """From any thread: the loop is told with the next packet, whose time the line gets. Of positions only
+        the last is, for a dome tells them for as long as its stream is away."""
+        if isinstance(line, trace.Position):
+            self._position.append(line)
+        else:
+            self._told.append(line)
 
     @property
     def untold(self) -> bool:
-        """Something waits for a packet to be told with."""
+        """A judgement waits for a packet to be told with."""
         return bool(self._told)
 
     def told(self, pts: int) -> Sequence[trace.Told]:
-        if not self._told:
+        if not self._told and not self._position:
             return ()
-        lines = [self._told.popleft() for _ in range(len(self._told))]
+        lines: list[trace.Told] = [self._told.popleft() for _ in range(len(self._told))]
+        lines += [self._position.popleft() for _ in range(len(self._position))]
         return [msgspec.structs.replace(line, pts=pts) for line in lines]
 
 

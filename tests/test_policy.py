@@ -59,6 +59,24 @@ def test_a_wanted_mode_is_given_once() -> None:
     assert [live.mode(0), live.mode(1)] == ["lazy", None]
 
 
+def test_of_positions_the_last_is_told_and_all_judgements() -> None:
+    """A dome tells its position for as long as its stream is away: what waits does not grow."""
+    live = Live(Limits())
+    for n in range(5):
+        live.tell(trace.Position(pts=0, pan=n / 10, tilt=0, zoom=0, moving=False))
+    assert not live.untold  # it is no judgement
+    live.tell(trace.Verdict(pts=0, alert="a", verdict="true"))
+    live.tell(trace.Verdict(pts=0, alert="b", verdict="true"))
+    assert live.untold
+    assert list(live.told(900)) == [
+        trace.Verdict(pts=900, alert="a", verdict="true"),
+        trace.Verdict(pts=900, alert="b", verdict="true"),
+        trace.Position(pts=900, pan=0.4, tilt=0, zoom=0, moving=False),
+    ]
+    assert list(live.told(901)) == []
+    assert not live.untold
+
+
 @pytest.mark.parametrize("bad", [{"refuse_s": 0.2}, {"skip_s": 0.5}, {"resume_s": 0.0}])
 def test_limits_out_of_order_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="resume_s < refuse_s < skip_s"):
