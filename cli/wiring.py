@@ -223,7 +223,10 @@ def _poller(settings: Settings, lane: Lane, clock: Clock) -> PtzPoller | None:
         policy.tell(trace.Position(pts=0, pan=at.pan, tilt=at.tilt, zoom=at.zoom, moving=at.moving))
 
     def health(state: Literal["raised", "cleared"], text: str) -> None:
-        lane.tell(Note("onvif", state, text))
+        try:
+            lane.tell(Note("onvif", state, text))
+        except StorageError as error:  # the dome is asked on
+            log.error("%s; not noted: %s", error, text)
 
     return PtzPoller(camera.onvif, login(camera, settings.path.parent), clock, heard, on_health=health)
 
@@ -329,9 +332,9 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
     }
 
     def old(before_us: int) -> int:
+        faces = sweep_faces(objects, store, journal, clock.wall_us(), file.faces)
         for kind, ids in known.items():
             clear_orphans(store, journal, f"/{file.site.id}/{kind}/", ids, clock.wall_us())
-        faces = sweep_faces(objects, store, journal, clock.wall_us(), file.faces)
         return sweep_evidence(objects, store, before_us) + store.prune(before_us) + faces
 
     housekeeper = Housekeeper(journal, paths.footage, limits, holds, old, box_source(file.site.id), clock)

@@ -66,6 +66,10 @@ class Housekeeper(Service):
     def sweep(self) -> int:
         """One round; answers the bytes freed."""
         now = self._clock.wall_us()
+        # First what needs no room in the journal: people's pictures go in time on a full disk, too.
+        if self._limits.max_age_s is not None and self._clock.monotonic() >= self._old_at:
+            self._old(now - int(self._limits.max_age_s * 1e6))
+            self._old_at = self._clock.monotonic() + OLD_EVERY_S
         free = shutil.disk_usage(self._footage).free
         rows = sized(self._footage, self._journal.segments())
         chosen = plan(rows, now, free, self._limits, self._holds())
@@ -74,9 +78,6 @@ class Housekeeper(Service):
             before_us = now - int(self._limits.max_age_s * 1e6)
             self._journal.prune(before_us)
             self._tell_behind(before_us, now)
-            if self._clock.monotonic() >= self._old_at:
-                self._old(before_us)
-                self._old_at = self._clock.monotonic() + OLD_EVERY_S
         if (chosen.missing_bytes > 0) != self._short:
             self._short = chosen.missing_bytes > 0
             self._tell(chosen.missing_bytes, now)

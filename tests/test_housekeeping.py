@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli import wiring
+from events.errors import DiskFull
 from events.events import Health
 from pipeline.housekeeping import Housekeeper
 from storage.retention import Hold, Limits
@@ -113,6 +114,21 @@ def test_what_is_no_footage_is_looked_through_once_an_hour(site: Recorded) -> No
     site.clock.advance(3600)
     housekeeper.sweep()
     assert len(asked) == 2
+
+
+def test_people_s_pictures_go_though_the_journal_takes_nothing(
+    site: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> int:
+        raise DiskFull("no room")
+
+    asked: list[int] = []
+    housekeeper = keeper(site, Limits(max_age_s=1800))
+    housekeeper._old = lambda before_us: asked.append(before_us) or 0  # type: ignore[func-returns-value]
+    monkeypatch.setattr(site.journal, "prune", full)
+    with pytest.raises(DiskFull):
+        housekeeper.sweep()
+    assert len(asked) == 1
 
 
 def test_a_site_s_store_is_pruned_with_the_rest(site: Recorded) -> None:

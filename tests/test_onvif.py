@@ -5,14 +5,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from cli import wiring
 from events.clock import SystemClock
-from events.errors import AuthError, ConfigError, SourceError
+from events.errors import AuthError, ConfigError, DiskFull, SourceError
 from ingest.credentials import Credentials
 from ingest.onvif import PtzPoller, ask
 from ingest.views import PtzPosition
+from pipeline.contract import Note
+from pipeline.policy import Limits, Live
 from testbed.onvif import OnvifDevice
 
 SECRET = "hush: p&<w>"
@@ -168,3 +174,17 @@ def test_it_may_be_stopped_before_it_began() -> None:
     poller.stop()
     poller.join()
     assert not poller.alive
+
+
+def test_a_journal_without_room_does_not_end_the_asking() -> None:
+    """Its thread says what is wrong with the dome, and would die of what the journal answers."""
+
+    def full(_: Note) -> None:
+        raise DiskFull("no room")
+
+    camera = SimpleNamespace(onvif="http://127.0.0.1:9/onvif/device_service", credentials="")
+    settings: Any = SimpleNamespace(camera=lambda _: camera, path=Path("site.toml"))
+    lane: Any = SimpleNamespace(camera="dome", policy=Live(Limits()), tell=full)
+    poller = wiring._poller(settings, lane, SystemClock())
+    assert poller is not None
+    poller._on_health("raised", "it does not answer")
