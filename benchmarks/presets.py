@@ -41,7 +41,8 @@ from events.events import AlertCleared, AlertRaised, Crossing, Event
 from events.media import TICKS
 from events.rules import Intrusion, Line, Rule
 from ingest.footage import FootageSource
-from ingest.views import Views, structured
+from ingest.presets import structured
+from ingest.views import Views
 from pipeline.contract import LoopSettings
 from pipeline.loop import CameraLoop
 from pipeline.meter import Meter

@@ -18,7 +18,8 @@ from ingest import onvif
 from ingest.decode import LazyDecoder
 from ingest.gate import Luma, luma
 from ingest.packets import Packet
-from ingest.views import PtzPosition, same_view, structured
+from ingest.presets import same_view, structured
+from ingest.views import PtzPosition
 from storage.footage import read_info, read_packets
 from storage.references import MOST, Learned, References, small
 from storage.trace import Position, read_trace

@@ -26,17 +26,10 @@ import numpy as np
 
 from events.media import ticks
 from events.views import View
-from ingest.gate import CELLS, Luma, shrink
+from ingest.gate import Luma, shrink
+from ingest.presets import NOWHERE, Found, Presets
 from ingest.registration import ENOUGH, Fit, Floats, Reference, prepared
 
-SHIFT = 0.015
-"""Share of the picture's width by which a return to a preset may miss it."""
-ZOOM = 0.03
-"""Share by which its zoom may."""
-KNOWN = 0.3
-"""Least share of the reference's blocks that must be found to recognise a preset."""
-STRUCTURED = 24.0
-"""Least structure (`Reference.structure`, of 72) of a picture that may become a reference."""
 SEEN = 0.3
 """Least share of the anchor's blocks that must be found to say where they went."""
 PLACED = 0.2
@@ -46,7 +39,7 @@ WHOLE = 0.5
 MOVED = 0.4
 """Cells (160 across) of displacement from which the camera is taken to move: 0.25 % of the width."""
 STAYS = 0.25
-"""Share of the blocks that, where they stood, speak against it."""
+"""Share of the blocks that speak against a move from which it is not believed: they are where they were."""
 STILL = 0.3
 """Cells of displacement up to which two pictures show the same view."""
 
@@ -90,18 +83,6 @@ class PtzPosition(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class _Found(msgspec.Struct, frozen=True):
-    """A preset that a picture shows."""
-
-    preset: str
-    score: float
-    place: tuple[int, float, float, float]
-    """Number of the reference that shows it best; the fit's dx, dy and zoom."""
-
-
-_NOWHERE = _Found("", 0.0, (0, 0.0, 0.0, 1.0))
-
-
 class Views:
     """One camera's view. `begin` or `restore` first, then `see` pictures in order of their time."""
 
@@ -116,29 +97,26 @@ class Views:
                 the camera rests is unknown.
             positions: where a preset lies, of those that were learned with a position.
         """
-        self._pictures = {preset: tuple(references[preset]) for preset in sorted(references)}
+        self._presets = Presets(references)
         self._positions = dict(positions or {})
-        self._references: dict[str, list[Reference]] = {}
-        self._shape: tuple[int, ...] = ()
         self.begin()
 
     def begin(self) -> None:
         """A stream epoch begins: nothing is known."""
         self._state: State = ""
-        self._preset, self._score = "", 0.0
+        self._found = NOWHERE
         self._last = -1
         self._anchor: Reference | None = None
         self._since = self._refreshed = self._tried = 0
         self._agree = 1.0
         self._lost: int | None = None
-        self._place = _NOWHERE.place
         self._position: PtzPosition | None = None
         self._told = 0
 
     @property
     def settled(self) -> str:
         """The preset at which the camera rests; empty while it moves or at no preset."""
-        return self._preset if self._state == "settled" and not self._contradicted() else ""
+        return self._found.preset if self._state == "settled" and not self._contradicted() else ""
 
     def told(self, position: PtzPosition) -> None:
         """The camera said where it looks."""
@@ -154,8 +132,9 @@ class Views:
             return None
         self._last = pts
         cells = shrink(picture)
-        if cells.shape != self._shape:
-            self._resize(cells)
+        self._presets.fit_to(cells)
+        if self._anchor is not None and self._anchor.cells.shape != cells.shape:
+            self._anchor = None
         flat = prepared(cells)
         if self._contradicted() or self._anchor is None:
             return self._leave(pts, cells)
@@ -171,13 +150,13 @@ class Views:
         rests = pts - self._since
         if rests < ticks(SETTLE_S):
             return None
-        found = self._recognise(flat)
+        found = self._presets.recognise(flat, self._elsewhere)
         if found is not None:
             return self._settle(pts, cells, found)
         covered = self._lost is not None and pts - self._lost < ticks(HOLD_S)
         if rests < ticks(UNKNOWN_S) or covered:
             return None
-        return self._settle(pts, cells, _NOWHERE)
+        return self._settle(pts, cells, NOWHERE)
 
     @staticmethod
     def _still(anchor: Reference, cells: Luma, flat: Floats) -> bool:
@@ -186,19 +165,19 @@ class Views:
         fit = anchor.fit(flat)
         return fit.agree >= SEEN and (fit.off <= STILL or fit.stays >= STAYS)
 
-    def _settle(self, pts: int, cells: Luma, found: _Found) -> View:
+    def _settle(self, pts: int, cells: Luma, found: Found) -> View:
         self._state = "settled" if found.preset else "unknown"
-        self._preset, self._score, self._place = found.preset, round(found.score, 3), found.place
+        self._found = found
         self._refreshed = self._tried = pts
         self._lost = None
         self._hold(cells)
-        return View(pts=pts, state=self._state, preset=self._preset, score=self._score)
+        return View(pts=pts, state=self._state, preset=found.preset, score=round(found.score, 3))
 
     def _leave(self, pts: int, cells: Luma) -> View | None:
         """The picture shows that the camera moves, or the first one is here."""
         first = self._anchor is None and not self._contradicted()
         was, self._state = self._state, "" if first else "moving"
-        self._preset, self._score = "", 0.0
+        self._found = NOWHERE
         self._anchor, self._since = Reference(cells), pts
         return View(pts=pts, state="moving") if self._state == "moving" != was else None
 
@@ -213,7 +192,7 @@ class Views:
         before, self._agree = self._agree, fit.agree
         gone = fit.agree < SEEN
         if gone or _displaced(fit):
-            shows = self._in_place(flat)
+            shows = self._presets.in_place(self._found, flat, MOVED)
             if shows >= SEEN:  # something large that stood in the anchor went away
                 self._hold(cells)
             elif shows < PLACED and (not gone or fit.agree < before / 3):
@@ -225,7 +204,7 @@ class Views:
             return None
         if pts - self._refreshed >= ticks(REFRESH_S):
             self._refreshed = pts
-            if self._crept(flat):
+            if self._presets.crept(self._found.preset, flat):
                 return self._leave(pts, cells)
             self._anchor = Reference(np.asarray(cv2.addWeighted(anchor.cells, 0.875, cells, 0.125, 0)))
         return self._retry(pts, cells, flat) if self._state == "unknown" else None
@@ -233,7 +212,7 @@ class Views:
     def _behind(self, pts: int, cells: Luma, flat: Floats, anchor: Reference) -> View | None:
         """Little or nothing shows of the preset; the anchor is the picture before this one."""
         assert self._lost is not None
-        before, shows = self._agree, self._in_place(flat)
+        before, shows = self._agree, self._presets.in_place(self._found, flat, MOVED)
         if shows >= SEEN:
             self._lost = None
             self._hold(cells)
@@ -246,7 +225,7 @@ class Views:
             if whole or (before >= PLACED and shows < before / 3) or self._elsewhere_now(pts, flat):
                 return self._leave(pts, cells)
             if pts - self._lost >= ticks(HOLD_S):
-                return self._settle(pts, cells, _NOWHERE)
+                return self._settle(pts, cells, NOWHERE)
         self._anchor, self._agree = Reference(cells), shows
         return None
 
@@ -255,52 +234,26 @@ class Views:
         if pts - self._tried < ticks(RETRY_S):
             return False
         self._tried = pts
-        found = self._recognise(flat)
-        return found is not None and found.preset != self._preset
+        found = self._presets.recognise(flat, self._elsewhere)
+        return found is not None and found.preset != self._found.preset
 
     def _hold(self, cells: Luma) -> None:
         """The view is still the same, and this is what it looks like now."""
         self._anchor, self._agree = Reference(cells), 1.0
 
-    def _in_place(self, flat: Floats) -> float:
-        """Share of the preset's reference that shows just where it did when the camera settled."""
-        references = self._references.get(self._preset, [])
-        if self._place[0] >= len(references):
-            return 0.0
-        fit = references[self._place[0]].fit(flat, self._place[1:])
-        return fit.agree if fit.off <= MOVED else 0.0
-
     def _retry(self, pts: int, cells: Luma, flat: Floats) -> View | None:
         if pts - self._tried < ticks(RETRY_S):
             return None
         self._tried = pts
-        found = self._recognise(flat)
+        found = self._presets.recognise(flat, self._elsewhere)
         return None if found is None else self._settle(pts, cells, found)
 
-    def _crept(self, flat: Floats) -> bool:
-        """Whether the settled view has crept, unnoticed, so far that it is the preset's no more."""
-        fits = [reference.fit(flat) for reference in self._references.get(self._preset, ())]
-        seen = [fit for fit in fits if fit.agree >= KNOWN]
-        return bool(seen) and not _near(max(seen, key=lambda fit: fit.agree))
-
-    # --- presets
-
-    def _recognise(self, flat: Floats) -> _Found | None:
-        """The preset that the picture shows; None if it shows none."""
-        best: _Found | None = None
-        for preset, references in self._references.items():
-            if self._elsewhere(preset):
-                continue
-            for n, reference in enumerate(references):
-                fit = reference.fit(flat)
-                if fit.agree >= KNOWN and _near(fit) and (best is None or fit.agree > best.score):
-                    best = _Found(preset, fit.agree, (n, fit.dx, fit.dy, fit.zoom))
-        return best
+    # --- the second witness
 
     def _contradicted(self) -> bool:
         """Whether the camera's own word says that it moves, or is not where it is taken to be."""
         position = self._witness()
-        return position is not None and (position.moving or self._elsewhere(self._preset))
+        return position is not None and (position.moving or self._elsewhere(self._found.preset))
 
     def _elsewhere(self, preset: str) -> bool:
         position, learned = self._witness(), self._positions.get(preset)
@@ -308,17 +261,6 @@ class Views:
 
     def _witness(self) -> PtzPosition | None:
         return self._position if self._last - self._told <= ticks(WITNESS_S) else None
-
-    def _resize(self, cells: Luma) -> None:
-        """Pictures have this size from now on."""
-        self._shape = cells.shape
-        size = cells.shape[1], cells.shape[0]
-        self._references = {
-            preset: [Reference(_cells(picture, size)) for picture in pictures]
-            for preset, pictures in self._pictures.items()
-        }
-        if self._anchor is not None and self._anchor.cells.shape != cells.shape:
-            self._anchor = None
 
     # --- snapshots
 
@@ -330,8 +272,7 @@ class Views:
             anchor = [*cells.shape, base64.b64encode(cells.tobytes()).decode()]
         return {
             "state": self._state,
-            "preset": self._preset,
-            "score": self._score,
+            "found": msgspec.to_builtins(self._found),
             "last": self._last,
             "anchor": anchor,
             "since": self._since,
@@ -339,7 +280,6 @@ class Views:
             "tried": self._tried,
             "agree": self._agree,
             "lost": self._lost,
-            "place": self._place,
             "position": msgspec.to_builtins(self._position),
             "told": self._told,
         }
@@ -347,13 +287,13 @@ class Views:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a snapshot, bit for bit. Of a preset that is not there any more nothing is known."""
         self.begin()
-        if state["preset"] and state["preset"] not in self._pictures:
+        found = msgspec.convert(state["found"], Found)
+        if found.preset and found.preset not in self._presets:
             return
-        self._state, self._preset, self._score = state["state"], state["preset"], state["score"]
+        self._state, self._found = state["state"], found
         self._last, self._since = state["last"], state["since"]
         self._refreshed, self._tried = state["refreshed"], state["tried"]
         self._agree, self._lost, self._told = state["agree"], state["lost"], state["told"]
-        self._place = tuple(state["place"])
         if state["anchor"] is not None:
             height, width, text = state["anchor"]
             cells = np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width)
@@ -361,40 +301,6 @@ class Views:
         self._position = msgspec.convert(state["position"], PtzPosition | None)
 
 
-def same_view(reference: Luma, picture: Luma) -> Fit | None:
-    """How `picture` lies to `reference` if a dome at the one would be taken to be at the other; else None.
-
-    Both are luma of any size, [h, w].
-    """
-    size = _size(picture)
-    fit = Reference(_cells(reference, size)).fit(prepared(_cells(picture, size)))
-    return fit if fit.agree >= KNOWN and _near(fit) else None
-
-
-def structured(picture: Luma) -> bool:
-    """Whether the picture shows enough to be recognised again."""
-    return Reference(_cells(picture, _size(picture))).structure >= STRUCTURED
-
-
 def _displaced(fit: Fit) -> bool:
     """Whether the whole picture has moved, not only something large in it."""
     return fit.off > MOVED and fit.stays < STAYS
-
-
-def _near(fit: Fit) -> bool:
-    """Whether a view is no farther off than a dome's return may be."""
-    return float(np.hypot(fit.dx, fit.dy)) <= SHIFT * CELLS and abs(fit.zoom - 1) <= ZOOM
-
-
-def _size(picture: Luma) -> tuple[int, int]:
-    return CELLS, max(1, round(CELLS * picture.shape[0] / picture.shape[1]))
-
-
-def _cells(picture: Luma, size: tuple[int, int]) -> Luma:
-    """The picture in cells: `size` is their number across and down."""
-    if (picture.shape[1], picture.shape[0]) == size:
-        return picture
-    cells = shrink(picture) if picture.shape[1] >= 2 * CELLS else picture
-    if (cells.shape[1], cells.shape[0]) != size:
-        cells = np.asarray(cv2.resize(cells, size, interpolation=cv2.INTER_AREA))
-    return cells

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from events.media import TICKS
 from events.views import View
 from ingest.gate import Luma, shrink
+from ingest.presets import SHIFT, same_view, structured
 from ingest.registration import Reference, prepared
-from ingest.views import HOLD_S, SHIFT, PtzPosition, Views, same_view, structured
+from ingest.views import HOLD_S, PtzPosition, Views
 
 STEP = TICKS // 5
 SIZE = (480, 270)
