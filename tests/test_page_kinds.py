@@ -224,6 +224,34 @@ def test_a_fault_shows_before_and_after_and_stays_when_mended(visit: Page, stage
     expect(row.locator("figure img")).to_have_count(2)
 
 
+def test_what_is_wrong_with_box_and_broker_is_shown_and_in_chinese(visit: Page, stage: Stage) -> None:
+    box, broker = "/demo/box/b1", "mqtt broker.example:8883"
+    stage.happens(Health(what=broker, state="raised", message="mend `credentials`"), source=box)
+    row = visit.locator(f"[data-fault='{box}/{broker}']")
+    expect(row).to_contain_text("This box · broker", timeout=2500)
+    expect(row).to_contain_text("mend `credentials`")
+    stage.happens(Health(what="shaken", state="raised", message="shaken; fasten it"), "gate")
+    stage.settled()
+    visit.reload()
+    visit.click("[data-language=zh-CN]")
+    expect(row).to_contain_text("本机 · 消息代理")
+    expect(row).to_contain_text("将自动重试（mend `credentials`）")
+    expect(visit.locator("[data-fault='gate/shaken'] p").first).to_have_text("画面持续抖动，请紧固支架")
+    visit.click("[data-language=en]")
+    expect(visit.locator("[data-fault='gate/shaken'] p").first).to_have_text("shaken; fasten it")
+
+
+def test_a_joint_alert_says_why_in_chinese(visit: Page, stage: Stage) -> None:
+    detail = {"apart_s": 3.5, "why": "English", "part_1": "open of sensor a", "part_2": "road of camera b"}
+    data = alert(stage, "joint2", "joint", rule="both", label="cover + person", detail=detail)
+    stage.happens(data, source="/demo/joint/both")
+    card = visit.locator("[data-alert=joint2] .why")
+    expect(card).to_have_text("English", timeout=2500)
+    visit.click("[data-language=zh-CN]")
+    expect(card).to_have_text("open of sensor a、road of camera b 同时发生，起始相差 3.5 秒")
+    visit.click("[data-language=en]")
+
+
 def test_sensors_show_value_age_line_and_open_alert(visit: Page, stage: Stage) -> None:
     now = stage.clock.wall_us()
     for n in range(20):

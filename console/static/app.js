@@ -115,16 +115,16 @@ function build() {
 
 // All that is known now. Answers the log offset from which the push goes on without a hole.
 async function load() {
-  const [first, second, cameras, open] = await Promise.all([
+  const [first, second, cameras, open, health] = await Promise.all([
     alerts.load(), counts.load(), getJson("/api/cameras"), getJson("/api/alerts?open=true&limit=500"),
-    sensors.load(),
+    getJson("/api/health"), sensors.load(),
   ]);
   openAlerts = new Map(open.alerts.map((alert) => [alert.id, alert]));
   for (const camera of cameras.cameras) {
     for (const entry of camera.health) tiles.get(camera.id)?.setHealth(entry);
     if (camera.looking) tiles.get(camera.id)?.setView(camera.looking);
   }
-  faults.load(cameras.cameras);
+  faults.load(cameras.cameras, health.raised);
   if (page.may("faces") && site.cameras.some((camera) => camera.kind === "face")) await faces.load().catch((error) => faces.failed(error));
   alarms();
   for (const tile of tiles.values()) tile.showCounts();
@@ -144,7 +144,7 @@ function receive(event, offset, from) {
     if (counts.push(event)) tiles.get(event.partitionkey)?.showCounts();
   } else if (family === "health" && offset > from.cameras) {
     tiles.get(event.partitionkey)?.setHealth(event.data);
-    if (origin(event).camera) faults.push(event);
+    faults.push(event);
   } else if (family === "view" && offset > from.cameras) {
     const { state, preset = "" } = event.data;
     tiles.get(event.partitionkey)?.setView({ state, preset, epoch: Number(event.linliepoch), pts: Number(event.linlipts) });

@@ -1,6 +1,7 @@
-// What is wrong with the cameras, with a picture from before and one from after it began.
+// What is wrong with the cameras, and with the box; of cameras with a picture from before and one from after it began.
 import { el } from "/static/http.js";
 import { t, time, wordOf } from "/static/i18n.js";
+import { fault } from "/static/why.js";
 
 const MENDED = 10; // mended ones that are still listed
 const TRIES = [1500, 3000, 6000, 12000, 24000]; // ms until a picture is looked for (again)
@@ -14,9 +15,11 @@ export class Faults {
     this.list = document.getElementById("fault-list");
   }
 
-  load(cameras) {
+  // `others`: what is raised anywhere, each with its source.
+  load(cameras, others) {
     this.known = new Map();
     for (const { id, health } of cameras) for (const entry of health) this.keep(id, entry);
+    for (const entry of others) if (!entry.source.includes("/camera/")) this.keep(entry.source, entry);
     this.show();
   }
 
@@ -28,7 +31,7 @@ export class Faults {
   // A health event of a camera, pushed as it was journaled.
   push(event) {
     const { what, state, message, since_us } = event.data;
-    const camera = event.partitionkey;
+    const camera = event.source.includes("/camera/") ? event.partitionkey : event.source;
     const before = this.known.get(`${camera}/${what}`);
     const at = Date.parse(event.time) * 1000;
     if (state === "raised" && before?.state !== "raised") {
@@ -65,13 +68,19 @@ export class Faults {
     this.list.replaceChildren(...[...raised, ...mended].map((entry) => this.row(entry)));
   }
 
+  where({ camera }) {
+    const [kind, id] = camera.split("/").slice(-2);
+    if (kind === "sensor") return this.page.where({ sensor: id });
+    return kind === "box" ? t("box") : this.page.name(camera);
+  }
+
   row(entry) {
     const raised = entry.state === "raised";
     return el("li", { class: "fault", "data-fault": `${entry.camera}/${entry.what}` },
       el("div", {},
-        el("strong", {}, `${this.page.name(entry.camera)} · ${wordOf("what", entry.what)} `),
+        el("strong", {}, `${this.where(entry)} · ${wordOf("what", entry.what.split(" ")[0])} `),
         el("span", { class: raised ? "tag bad" : "tag good" }, t(raised ? "faultOpen" : "faultMended")),
-        el("p", {}, entry.message), el("p", { class: "muted" }, time(entry.since_us, true))),
+        el("p", {}, fault(entry)), el("p", { class: "muted" }, time(entry.since_us, true))),
       ...["before", "after"].filter((when) => entry.pictures.includes(when)).map((when) =>
         el("figure", { "data-when": when }, this.image(entry.event, when), el("figcaption", {}, t(`faultPicture.${when}`)))));
   }

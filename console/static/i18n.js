@@ -210,6 +210,30 @@ export const TEXTS = {
   "why.deviationAbove": ["{value} {unit} is {off} spreads above the median of {median} {unit}", "数值 {value} {unit}，比中位数 {median} {unit} 高 {off} 倍离散度"],
   "why.deviationBelow": ["{value} {unit} is {off} spreads below the median of {median} {unit}", "数值 {value} {unit}，比中位数 {median} {unit} 低 {off} 倍离散度"],
   "why.silence": ["no reading for {silent_s} s", "已 {silent_s} 秒无数据"],
+  "mend.black": ["the picture is black; look at lens, light and camera", "画面全黑，请检查镜头、照明与摄像机"],
+  "mend.frozen": ["the picture does not change; restart the camera", "画面不再变化，请重启摄像机并检查码流"],
+  "mend.still": ["old pictures are shown again; look who feeds the stream", "重复播放旧画面，疑被静止图片或循环视频替换，请检查视频来源"],
+  "mend.covered": ["the lens is covered; look at it and clean it", "镜头被遮挡，请到现场查看并清理"],
+  "mend.glare": ["a light shines into the lens; turn it or shade it", "强光照入镜头，请调整角度或加装遮光罩"],
+  "mend.defocused": ["out of focus; focus or clean the lens", "画面失焦，请对焦或擦拭镜头"],
+  "mend.turned": ["the camera was turned; turn it back, or draw its lines anew", "摄像机偏离原方向，请复位；若为有意调整，请重画计数线与区域"],
+  "mend.shaken": ["the camera shakes; fasten it", "画面持续抖动，请紧固支架"],
+  "mend.shedding": ["the box is too slow; take a smaller model or fewer cameras", "本机处理能力不足：优先最新画面，录像不受影响；请换用更小的模型或减少摄像机"],
+  "mend.connection": ["no connection; it is tried again", "连接失败，将自动重试"],
+  "mend.clock": ["its clock is more than a second off; set its NTP server", "摄像机时钟偏差超过一秒，请设置与本机相同的 NTP 服务器"],
+  "mend.disk": ["no room, or not writable; free some", "磁盘空间不足或不可写，请释放空间"],
+  "mend.onvif": ["it does not tell its position; presets are recognised by the picture alone", "摄像机未告知朝向，暂仅凭画面识别预置位"],
+  "mend.mqtt": ["no connection to the broker; it is tried again", "与消息代理的连接中断，将自动重试"],
+  "what.onvif": ["position (ONVIF)", "云台位置（ONVIF）"],
+  "what.mqtt": ["broker", "消息代理"],
+  "what.sensors": ["readings", "传感器数据"],
+  "what.consumer": ["consumer", "事件订阅方"],
+  "what.analysis": ["analysis", "分析"],
+  "what.reading": ["reading the stream", "读取视频流"],
+  "what.decode-mode": ["decoding", "解码方式"],
+  box: ["This box", "本机"],
+  "why.joint": ["{parts} at the same time, begun {apart_s} s apart", "{parts} 同时发生，起始相差 {apart_s} 秒"],
+  "why.joined": ["{causes} alerts are part of it by now", "现已包含 {causes} 条告警"],
   minutes: ["{m} min {s} s", "{m} 分 {s} 秒"],
 };
 
@@ -225,6 +249,10 @@ export function t(key, values = {}) {
   const pair = TEXTS[key];
   if (!pair) return key;
   return pair[current === "zh-CN" ? 1 : 0].replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+}
+
+export function has(key) {
+  return key in TEXTS;
 }
 
 // What a camera or a model calls a thing may be a word of ours or not: then it stays as it is.

@@ -3,6 +3,7 @@ import { el } from "/static/http.js";
 import { fill, t, word } from "/static/i18n.js";
 import { Overlay, Trace, inside } from "/static/overlay.js";
 import { LivePlayer } from "/static/player.js";
+import { fault } from "/static/why.js";
 
 export class Tile {
   constructor(camera, page) {
@@ -182,7 +183,7 @@ export class Tile {
     if (raised.some((entry) => entry.what === "shedding")) tags.push(el("span", { class: "tag warn" }, t("shedding")));
     this.tags.replaceChildren(this.lag, ...tags);
     this.trouble.hidden = !raised.length;
-    this.trouble.textContent = raised.map((entry) => entry.message).join(" · ");
+    this.trouble.textContent = raised.map(fault).join(" · ");
   }
 
   showCounts() {

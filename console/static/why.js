@@ -1,5 +1,5 @@
 // Why an alert was raised, as a sentence of the figures that it carries. The server says it in English.
-import { language, t, word } from "/static/i18n.js";
+import { has, language, t, word } from "/static/i18n.js";
 
 const WAYS = ["up", "upRight", "right", "downRight", "down", "downLeft", "left", "upLeft"];
 
@@ -29,11 +29,28 @@ function sensor(kind, detail) {
   return t(`why.${name}`, values);
 }
 
+function joint(detail) {
+  const said = figures(detail);
+  if (said.joined) return t("why.joined", said);
+  const parts = Object.keys(detail).filter((key) => key.startsWith("part_")).sort().map((key) => detail[key]);
+  return t("why.joint", { ...said, parts: parts.join("、") });
+}
+
+// What is wrong with a camera, a sensor or the box, in the page's language; the server says it in English, and
+// with what only it knows: addresses, figures.
+const WITH_FIGURES = new Set(["connection", "clock", "disk", "onvif", "mqtt"]);
+export function fault({ what, message, state = "raised" }) {
+  const [kind] = what.split(" ");
+  if (language() === "en" || state !== "raised" || !has(`mend.${kind}`)) return message;
+  return WITH_FIGURES.has(kind) ? `${t(`mend.${kind}`)}（${message}）` : t(`mend.${kind}`);
+}
+
 // The sentence, "" where the alert has none.
 export function why(alert) {
   const { kind, detail } = alert;
   if (!detail.why || language() === "en") return String(detail.why ?? "");
   if (kind === "anomaly" && detail.attribute) return anomaly(detail);
   if (["threshold", "rate", "deviation", "silence"].includes(kind)) return sensor(kind, detail);
+  if (kind === "joint") return joint(detail);
   return String(detail.why);
 }
