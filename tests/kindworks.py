@@ -17,16 +17,24 @@ import cv2
 import numpy as np
 
 from detectors.detections import NOTHING, Crop, Detections
-from ingest.gate import luma
+from ingest.decode import LazyDecoder
+from ingest.gate import Luma, luma
+from ingest.packets import Packet
+from ingest.views import PtzPosition
+from storage import trace
+from storage.references import small
 from testbed.dome import DomeSpec, Pose, Stop, film
 from testbed.onvif import OnvifDevice
 from testbed.rtsp import GstServer
 from testbed.sprites import Image
+from tests.clipmaker import packets_of
+from tests.loopmaker import Where
+from tests.noisemaker import Grey, encode_noise
 
 FPS = 10
 WORLD = (640, 360)
 SIZE = (320, 180)
-BRIGHT = 210
+BRIGHT = 195
 
 SQUARE = Stop(preset="square", x=0.22, y=0.28, width=0.4, dwell_s=3.6, move_s=0.7)
 TALL = Stop(preset="tall", x=0.5, y=0.75, width=0.4, dwell_s=3.8, move_s=0.7)
@@ -91,6 +99,30 @@ def still(path: Path, preset: str, seconds: float = 3.0) -> Path:
     return path
 
 
+def seen_in(clip: Path) -> Luma:
+    """The clip's first picture, as a reference is kept."""
+    info, packets = packets_of(clip)
+    decoder = LazyDecoder(info)
+    frame = next(frame for packet in packets for frame in decoder.decode(packet))
+    return small(luma(frame).copy())
+
+
+def passing(path: Path, seconds: float, where: Where) -> Path:
+    """What a face camera sees: something bright, about as finely drawn as a face, sharpest in the middle."""
+    rng = np.random.default_rng(3)
+    fine = rng.choice([199, 234], (12, 10)).astype(np.uint8)
+    sharp = cv2.resize(np.hstack([fine, fine[:, ::-1]]), (50, 72), interpolation=cv2.INTER_NEAREST)
+
+    def paint(n: int, grey: Grey) -> None:
+        left = where(n)
+        if left is not None:
+            x = round(left)
+            blur = 0.4 + abs(x - SIZE[0] / 2) / 40
+            grey[60:132, x : x + 50] = cv2.GaussianBlur(sharp, (0, 0), blur)
+
+    return encode_noise(path, seconds, SIZE, paint=paint)
+
+
 class Bright:
     """A detector of what is bright. `landmarks`: each is a face that looks at the camera."""
 
@@ -125,6 +157,21 @@ def position_of(pose: Pose) -> tuple[float, float, float]:
     return round(2 * pose.x - 1, 4), round(2 * pose.y - 1, 4), round(1 - pose.width, 4)
 
 
+def place(stop: Stop) -> PtzPosition:
+    """Where a preset lies."""
+    return PtzPosition(pan=2 * stop.x - 1, tilt=2 * stop.y - 1, zoom=1 - stop.width)
+
+
+def positions(packets: Sequence[Packet], poses: Sequence[Pose], every: int) -> dict[int, list[trace.Told]]:
+    """What the dome tells of where it looks, each `every` pictures."""
+    told: dict[int, list[trace.Told]] = {}
+    for n in range(0, len(packets), every):
+        pan, tilt, zoom = position_of(poses[n])
+        pts, moving = packets[n].pts, poses[n].state == "moving"
+        told[pts] = [trace.Position(pts=pts, pan=pan, tilt=tilt, zoom=zoom, moving=moving)]
+    return told
+
+
 class Follower(threading.Thread):
     """Lets the ONVIF device tell where the dome looks that a mount shows. A context manager."""
 
@@ -146,7 +193,7 @@ class Follower(threading.Thread):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._over.set()
         self.join(5)
@@ -203,7 +250,7 @@ class Sender(threading.Thread):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._over.set()
 

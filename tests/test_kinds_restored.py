@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,19 +13,16 @@ from events import codec
 from events.events import AlertRaised, Crossing, FaceCaptured, ViewChanged
 from events.media import TICKS
 from events.rules import Anomaly, Intrusion, Line, Rule, Stationary
-from ingest.decode import LazyDecoder
-from ingest.gate import Luma, luma
 from ingest.packets import Packet, StreamInfo
-from ingest.views import PtzPosition, Views
+from ingest.views import Views
 from pipeline.analysis import Faces
 from pipeline.lane import Lane
 from pipeline.policy import AsSeen, Policy
 from storage import trace
-from storage.references import small
-from testbed.dome import Pose, Stop
+from testbed.dome import Pose
 from tests.clipmaker import packets_of
-from tests.kindworks import STOPS, Bright, position_of, still, tour
-from tests.loopmaker import Kept, Scripted, cut, draw, make_lane, run_from, run_whole, visits
+from tests.kindworks import STOPS, Bright, passing, place, positions, seen_in, still, tour
+from tests.loopmaker import Kept, Scripted, cut, make_lane, run_from, run_whole, visits
 
 RULES: tuple[Rule, ...] = (
     Line(name="walk", preset="square", points=((0.5, 0.1), (0.5, 1.0))),
@@ -57,7 +53,9 @@ def dome(tmp_path_factory: pytest.TempPathFactory) -> Film:
     """One tour and a little more: the place where something as high as the picture walks is visited twice."""
     folder = tmp_path_factory.mktemp("dome")
     poses = tour(folder / "tour.mp4", 24)
-    pictures = {stop.preset: [shown(still(folder / f"{stop.preset}.mp4", stop.preset, 1))] for stop in STOPS}
+    pictures = {
+        stop.preset: [seen_in(still(folder / f"{stop.preset}.mp4", stop.preset, 1))] for stop in STOPS
+    }
     places = {stop.preset: place(stop) for stop in STOPS}
 
     def make(policy: Policy) -> tuple[Lane, Kept]:
@@ -70,40 +68,18 @@ def dome(tmp_path_factory: pytest.TempPathFactory) -> Film:
 def door(tmp_path_factory: pytest.TempPathFactory) -> Film:
     """Three faces pass, one of them slowly."""
     path = tmp_path_factory.mktemp("door") / "door.mp4"
-    draw(path, 24, visits((12, 40), (60, 150), (180, 204)))
+    passing(path, 24, visits((12, 40), (60, 150), (180, 204)))
 
     def make(policy: Policy) -> tuple[Lane, Kept]:
         area = CaptureArea(((0.02, 0.0), (0.98, 0.0), (0.98, 1.0), (0.02, 1.0)))
-        faces = Faces(area, BestShots(ShotSettings(hold_s=3.0, least_quality=0.0)), True)
+        faces = Faces(area, BestShots(ShotSettings(hold_s=3.0)), True)
         return make_lane(policy, rules=(), faces=faces)
 
     return Film(*packets_of(path), [], make, Bright("face", landmarks=True))
 
 
-def place(stop: Stop) -> PtzPosition:
-    return PtzPosition(pan=2 * stop.x - 1, tilt=2 * stop.y - 1, zoom=1 - stop.width)
-
-
-def shown(clip: Path) -> Luma:
-    info, packets = packets_of(clip)
-    decoder = LazyDecoder(info)
-    frame = next(frame for packet in packets for frame in decoder.decode(packet))
-    return small(luma(frame).copy())
-
-
 def said(kept: Kept) -> tuple[list[bytes], list[bytes]]:
     return [codec.encode(e) for e in kept.got], [msgspec.json.encode(line) for line in kept.lines]
-
-
-def positions(film: Film, every: int) -> dict[int, list[trace.Told]]:
-    """What the dome tells of where it looks, each `every` pictures."""
-    told: dict[int, list[trace.Told]] = {}
-    for n in range(0, len(film.packets), every):
-        pan, tilt, zoom = position_of(film.poses[n])
-        moving = film.poses[n].state == "moving"
-        pts = film.packets[n].pts
-        told[pts] = [trace.Position(pts=pts, pan=pan, tilt=tilt, zoom=zoom, moving=moving)]
-    return told
 
 
 @st.composite
@@ -129,6 +105,10 @@ class Judging(Scripted):
             return super().told(pts)
         judged = {"type": "verdict", "pts": pts, "alert": odd[-1].alert, "verdict": self._verdict}
         return [*super().told(pts), msgspec.convert(judged, trace.Verdict)]
+
+
+def told_by(film: Film, every: int) -> dict[int, list[trace.Told]]:
+    return positions(film.packets, film.poses, every)
 
 
 def check(
@@ -157,7 +137,7 @@ def check(
 
 
 def test_the_tour_shows_what_it_is_made_for(dome: Film) -> None:
-    live = check(dome, ([3, 14], [], set()), positions(dome, 5))
+    live = check(dome, ([3, 14], [], set()), told_by(dome, 5))
     views = [e.data.preset for e in live.got if isinstance(e.data, ViewChanged) and e.data.preset]
     assert views == ["square", "tall", "kerb", "square", "tall", "kerb"]
     raised = [e.data.rule for e in live.got if isinstance(e.data, AlertRaised)]
@@ -181,7 +161,7 @@ def test_the_door_shows_what_it_is_made_for(door: Film) -> None:
 def test_a_dome_that_learns_goes_on_the_same_from_any_snapshot(
     dome: Film, course: Course, every: int, judged_at: int, verdict: str
 ) -> None:
-    told = positions(dome, every) if every else {}
+    told = told_by(dome, every) if every else {}
     check(dome, course, told, (judged_at, verdict), whole=False)
 
 
