@@ -49,12 +49,14 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
     if "face" in kinds:
         yield from _guarded("faces", lambda: findings.faces(settings, clock))
     if settings.file.sensor:
-        yield from _guarded("sensors", lambda: findings.sensors(settings))
+        yield from _guarded("sensors", lambda: findings.sensors(settings, os.environ))
     streams: list[tuple[Camera, Literal["main", "sub"]]] = []
     for camera in settings.file.camera:
         yield from findings.grounds(camera)
         if camera.kind == "dome":
             yield from _guarded(f"camera {camera.id}/presets", partial(findings.presets, settings, camera))
+        if camera.onvif:
+            yield from _guarded(f"camera {camera.id}/onvif", partial(findings.position, settings, camera))
         streams += [(camera, "main"), (camera, "sub")] if camera.sub_url else [(camera, "main")]
 
     def look(camera: Camera, stream: Literal["main", "sub"]) -> list[Finding]:

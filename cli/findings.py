@@ -1,17 +1,19 @@
 """What `linli doctor` finds in the settings of domes, face cameras, calibrations and sensors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import msgspec
 
-from cli import analysing
+from cli import analysing, wiring
 from cli.ground import calibrations
+from cli.sensors import secrets
 from cli.settings import Camera, Settings
 from detectors import models
 from events.clock import Clock
 from events.errors import ConfigError
 from events.ground import Ground
+from ingest import onvif
 
 GROUND_WARN_M = 1.0
 """A calibration that is off by more than this is worth a second look."""
@@ -86,9 +88,25 @@ def grounds(camera: Camera) -> Iterator[Finding]:
         yield Finding(what=what, state=state, text=text, figures=figures)
 
 
-def sensors(settings: Settings) -> Iterator[Finding]:
-    """Whether anything brings the sensors' readings here."""
+def position(settings: Settings, camera: Camera) -> Iterator[Finding]:
+    """Whether a dome with `onvif` tells where it looks.
+
+    Raises:
+        SourceError: it does not, or refuses the login.
+    """
+    told = onvif.ask(camera.onvif, wiring.login(camera, settings.path.parent))
+    text = f"it tells where it looks: pan {told.pan:g}, tilt {told.tilt:g}, zoom {told.zoom:g}"
+    yield Finding(what=f"camera {camera.id}/onvif", state="ok", text=text)
+
+
+def sensors(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether anything brings the sensors' readings here.
+
+    Raises:
+        ConfigError: a password or token cannot be read.
+    """
     file = settings.file
+    secrets(settings, environ)
     ways = [f"{broker.host}:{broker.port}" for broker in file.sensors.mqtt]
     ways += [f"http://{file.sensors.http.host}:{file.sensors.http.port}"] if file.sensors.http.port else []
     if not ways:

@@ -38,9 +38,7 @@ def sensors(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Sen
         StorageError: the journal cannot be opened.
     """
     file = settings.file
-    senders = [_sender(gateway, environ, settings.path.parent) for gateway in file.sensors.http.gateway]
-    check_intake(settings)
-    logins = [_login(broker, environ, settings.path.parent) for broker in file.sensors.mqtt]
+    senders, logins = secrets(settings, environ)
     journal = wiring.open_journal(settings, clock)
     directory = Directory(file.sensor)
     hub = SensorHub(
@@ -58,6 +56,18 @@ def sensors(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Sen
         for n, broker in enumerate(file.sensors.mqtt)
     ]
     return SensorProcess(hub, subscribers, _server(settings, senders, hub, clock), journal)
+
+
+def secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[list[Sender], list[Credentials | None]]:
+    """Who may hand in readings, and the brokers' logins.
+
+    Raises:
+        ConfigError: a password or token cannot be read, or the network would be let in.
+    """
+    wanted, base = settings.file.sensors, settings.path.parent
+    senders = [_sender(gateway, environ, base) for gateway in wanted.http.gateway]
+    check_intake(settings)
+    return senders, [_login(broker, environ, base) for broker in wanted.mqtt]
 
 
 def _subscriber(

@@ -9,8 +9,9 @@ from cli import findings, settings
 from cli.settings import Settings
 from detectors import fetch, manifest
 from events.clock import SystemClock
-from events.errors import ConfigError
+from events.errors import AuthError, ConfigError
 from storage.references import References
+from testbed.onvif import OnvifDevice
 from tests.test_ground import Pinhole, grid, pairs_of
 
 SITE = """
@@ -73,11 +74,32 @@ def test_a_calibration_that_is_off_is_told(tmp_path: Path) -> None:
 
 def test_sensors_that_nothing_is_heard_of_are_told(tmp_path: Path) -> None:
     text = SITE + '[[sensor]]\nid = "level"\ntopic = "canal/level"\n[sensor.fields.level]\nunit = "m"\n'
-    (finding,) = findings.sensors(loaded(tmp_path, text))
+    (finding,) = findings.sensors(loaded(tmp_path, text), {})
     assert finding.state == "fail"
     broker = text + '[[sensors.mqtt]]\nurl = "mqtt://broker.example"\n'
-    (finding,) = findings.sensors(loaded(tmp_path, broker))
+    (finding,) = findings.sensors(loaded(tmp_path, broker), {})
     assert (finding.state, "broker.example:1883" in finding.text) == ("ok", True)
+    with pytest.raises(ConfigError, match=r"broker\.example:1883: .*LOGIN"):
+        list(findings.sensors(loaded(tmp_path, broker + 'credentials = "env:LOGIN"\n'), {}))
+
+
+def test_a_dome_that_does_not_tell_its_position_is_found(tmp_path: Path) -> None:
+    pytest.importorskip("onvif")
+    with OnvifDevice("guard", "secret") as device:
+        address = f"http://127.0.0.1:{device.port}/onvif/device_service"
+        text = SITE.replace(
+            'kind = "dome"', f'kind = "dome"\nonvif = "{address}"\ncredentials = "file:login"'
+        )
+        site = loaded(tmp_path, text)
+        login = tmp_path / "login"
+        login.write_text("guard:secret")
+        login.chmod(0o600)
+        device.position = (0.25, -0.1, 0.0)
+        (finding,) = findings.position(site, site.camera("dome"))
+        assert (finding.state, "pan 0.25, tilt -0.1" in finding.text) == ("ok", True)
+        login.write_text("guard:wrong")
+        with pytest.raises(AuthError, match="refuses the credentials"):
+            list(findings.position(site, site.camera("dome")))
 
 
 def test_face_cameras_say_what_is_kept_and_an_identity_must_be_there(tmp_path: Path) -> None:
