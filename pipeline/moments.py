@@ -42,8 +42,7 @@ class Moments:
 
     def rows(self, camera: str, stream: str, start_us: int, end_us: int) -> list[SegmentRow]:
         """Segments that overlap the span; the open one counts as reaching to now."""
-        rows = self._journal.segments(camera, stream, None, end_us)
-        return [row for row in rows if row.end_us >= start_us or row.state == "open"]
+        return self._journal.segments(camera, stream, start_us, end_us)
 
     def analysed(self, camera: str, start_us: int, end_us: int) -> list[SegmentRow]:
         """As `rows`, of the stream that is analysed."""

@@ -168,7 +168,8 @@ class Catalog:
         state: SegmentState | None = None,
     ) -> list[SegmentRow]:
         """Rows that match all that is given and overlap [from_us, to_us], oldest start first."""
-        found = self._rows("segments", (camera, stream, from_us, to_us, state))
+        query = "segments" if camera is None or stream is None else "segments_of"
+        found = self._rows(query, (camera, stream, from_us, to_us, state))
         return [msgspec.json.decode(body, type=SegmentRow) for (body,) in found]
 
     def delete_segment(self, id: str) -> None:

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from events.clock import ManualClock
+from storage.database import queries
 from storage.journal import Journal
 from storage.recovery import recover
 from storage.retention import Limits, plan, sweep
@@ -42,6 +43,27 @@ def test_rows_are_found_by_what_is_given(index: SegmentIndex) -> None:
     assert ids(index.segments(state="recovered")) == ["2"]
     assert ids(index.segments(from_us=10_000)) == ["3"]  # an open one may reach there
     assert index.segments(camera="yard") == [row(4, "yard", 50, 99, 10)]
+
+
+def test_of_one_stream_the_same_rows_are_found(index: SegmentIndex) -> None:
+    kept = [row(n, "gate", 50 * n, 99, 10, "open" if n == 3 else "closed") for n in range(6)]
+    for one in [*kept, row(9, "yard", 50, 99, 10)]:
+        index.put_segment(one)
+    for span in [(None, None), (120, None), (None, 120), (120, 180), (10_000, None)]:
+        found = index.segments("gate", kept[0].stream, *span)
+        assert found == index.segments("gate", None, *span)
+        assert {one.camera for one in found} == {"gate"}
+    assert ids(index.segments("gate", kept[0].stream, 120, 180)) == ["1", "2", "3"]
+    assert ids(index.segments("gate", kept[0].stream, state="open")) == ["3"]
+
+
+def test_one_stream_s_rows_are_found_by_its_index(tmp_path: Path) -> None:
+    """Each picture of a face asks several times; a month of all cameras is millions of rows."""
+    journal = Journal(tmp_path / "journal.db", ManualClock())
+    asked = "EXPLAIN QUERY PLAN " + queries("journal")["segments_of"]
+    plan_of = journal._reader.rows(asked, ("gate", "sub", 0, 1, None))
+    assert any("SEARCH segments USING INDEX segments_by_stream" in str(line) for line in plan_of)
+    journal.close()
 
 
 def test_a_row_is_replaced_and_forgotten(index: SegmentIndex) -> None:

@@ -103,6 +103,14 @@ WHERE (?1 IS NULL OR camera = ?1) AND (?2 IS NULL OR stream = ?2)
   AND (?5 IS NULL OR state = ?5)
 ORDER BY start_us, camera, stream, epoch, n
 
+-- name: segments_of
+-- As `segments`, of one stream: by its index, where a month of many cameras would be read else.
+SELECT body FROM segments
+WHERE camera = ?1 AND stream = ?2
+  AND (?3 IS NULL OR end_us >= ?3 OR state = 'open') AND (?4 IS NULL OR start_us <= ?4)
+  AND (?5 IS NULL OR state = ?5)
+ORDER BY start_us, epoch, n
+
 -- name: delete_segment
 DELETE FROM segments WHERE id = ?
 
