@@ -134,7 +134,9 @@ class Afterwork(Service):
             return step(job, patient, waits)
         except DiskFull:
             raise
-        except (LinliError, OSError, ValueError) as e:
+        except Exception as e:  # or one event would end all services, and again at each start
             if not patient:
-                log.error("no %s for %s of %s: %s", self._group, job.event.subject, job.camera, e)
+                known = isinstance(e, LinliError | OSError | ValueError)
+                text = "no %s for %s of %s: %s"
+                log.error(text, self._group, job.event.subject, job.camera, e, exc_info=not known)
             return not patient
