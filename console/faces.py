@@ -68,7 +68,8 @@ def faces(request: Request) -> Response:
 
 
 def _face_json(console: Console, row: FaceRow) -> dict[str, Any]:
-    picture = row.state != "deleted" and _is_there(console, row.picture)
+    picture = row.state != "deleted" and _in_time(console, row) and _is_there(console, row.picture)
+    sealed = row.state == "kept" and _in_time(console, row, True) and _is_there(console, row.sealed)
     return {
         "capture": row.capture,
         "camera": camera_of(console, row.source),
@@ -79,7 +80,7 @@ def _face_json(console: Console, row: FaceRow) -> dict[str, Any]:
         "measures": row.measures,
         "box": row.box,
         "picture": f"/api/faces/{row.capture}.jpg" if picture else None,
-        "sealed": row.state == "kept" and _is_there(console, row.sealed),
+        "sealed": sealed,
         "state": row.state,
     }
 
@@ -88,12 +89,19 @@ def _is_there(console: Console, key: str) -> bool:
     return key != "" and FolderObjects(console.objects).path(key).is_file()
 
 
+def _in_time(console: Console, row: FaceRow, sealed: bool = False) -> bool:
+    """Whether the crop (`sealed`: the original) may still be shown; its file goes up to an hour later, or
+    when services run again."""
+    kept_us = console.faces.sealed_us if sealed else console.faces.keep_us
+    return console.clock.wall_us() - row.at_us < kept_us
+
+
 def picture(request: Request) -> Response:
     """GET /api/faces/{capture}.jpg: the crop, pixelated."""
     console = console_of(request)
     viewer, row = _face(request, "face")
-    if row.state == "deleted":
-        raise Problem(404, "the picture was deleted")
+    if row.state == "deleted" or not _in_time(console, row):
+        raise Problem(404, "the picture was deleted, or its time is up")
     if not _is_there(console, row.picture):
         raise Problem(404, "the picture is not made yet", headers={"retry-after": "2"})
     console.log.look(viewer.who, "face", row.capture)
@@ -118,7 +126,8 @@ async def open_original(request: Request) -> Response:
     if not 0 < len(asked.passphrase) <= _MAX_PASSPHRASE:
         raise Problem(400, "passphrase must be the one of the identity file", "passphrase")
     objects = FolderObjects(console.objects)
-    sealed = await to_thread.run_sync(objects.get, row.sealed) if row.sealed and row.state == "kept" else None
+    kept = row.sealed and row.state == "kept" and _in_time(console, row, True)
+    sealed = await to_thread.run_sync(objects.get, row.sealed) if kept else None
     if sealed is None:
         raise Problem(404, "there is no original of this capture: none is kept, or it was deleted")
     try:

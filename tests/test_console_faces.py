@@ -8,12 +8,13 @@ from typing import Any
 
 import anyio
 import httpx
+import msgspec
 import pytest
 
 from console.access import Grant, PrivacySettings
 from console.problems import Problem
 from console.unsealing import WITHIN_S, WRONG, Opener
-from events.clock import ManualClock
+from events.clock import ManualClock, SystemClock
 from events.errors import AccessDenied, StorageError
 from events.events import Access, FaceCaptured, FaceDeleted
 from storage.captures import FacesSettings, keys_of
@@ -33,7 +34,8 @@ PRIVACY = PrivacySettings(
 PLAIN = b"\xff\xd8\xff a plain original of a face, as JPEG"
 CROP = b"\xff\xd8\xff a crop in blocks"
 WHY = "police report 4711"
-START_US = 1_750_000_000_000_000
+START_US = SystemClock().wall_us() // 1_000_000 * 1_000_000 - 60_000_000
+DAY_S = 86_400
 
 
 def face(n: int) -> FaceCaptured:
@@ -363,3 +365,19 @@ def test_a_capture_is_deleted_when_somebody_asks(stage: Stage, officer: httpx.Cl
     assert asks(officer).status_code == 404
     assert officer.delete("/api/faces/capture1").status_code == 200
     assert len(stage.journal.read(0, 99, ("face",))) == len(faces)
+
+
+@pytest.mark.parametrize(("days", "crop", "original"), [(2.9, 200, 200), (3.1, 200, 404), (7.1, 404, 404)])
+def test_what_has_had_its_time_is_not_shown_though_its_file_is_still_there(
+    stage: Stage, officer: httpx.Client, days: float, crop: int, original: int
+) -> None:
+    """Files go once an hour, and only while the services run."""
+    data = msgspec.structs.replace(face(4), at_us=START_US - int(days * DAY_S * 1e6))
+    stage.happens(data, time_us=data.at_us)
+    for key, content in ((data.picture, CROP), (data.sealed, seal(PLAIN, RECIPIENT))):
+        (stage.objects / key).write_bytes(content)
+    stage.settled()
+    assert officer.get("/api/faces/capture4.jpg").status_code == crop
+    assert asks(officer, 4).status_code == original
+    (shown,) = [one for one in officer.get("/api/faces").json()["faces"] if one["capture"] == "capture4"]
+    assert (bool(shown["picture"]), shown["sealed"]) == (crop == 200, original == 200)
