@@ -89,8 +89,14 @@ def drive(
         row, first = next(packets, (None, None))
         if row is None or first is None:
             raise StorageError(f"{run.segments[0].path} has no packet to resume from")
-        state = unpack(run.snapshot.blob)
-        lane.restore(row, state, first, read_info(root, row))
+        state, info = unpack(run.snapshot.blob), read_info(root, row)
+        try:
+            lane.restore(row, state, first, info)
+        except (KeyError, TypeError, ValueError) as e:
+            raise StorageError(
+                f"{row.path}: what was known at its start was written by another version of Linli, and this "
+                f"one cannot go on from it ({e!r}); use that version, or choose later footage"
+            ) from e
         rest = rest[len(lane.loop.anchors) :]
         last = first.pts
     for anchor in rest:

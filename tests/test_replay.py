@@ -7,11 +7,13 @@ import msgspec
 import pytest
 
 from cli import analysing, settings
-from events.errors import LinliError
+from events.errors import LinliError, StorageError
 from events.events import Crossing, Event
+from pipeline import stored
 from pipeline.policy import AsSeen
 from pipeline.replay import WINDOW_S, Difference, Replayer, match
 from pipeline.resume import resume, unfinished
+from pipeline.sink import unpack
 from storage import trace
 from storage.recovery import recover
 from tests.clipmaker import START_US
@@ -109,6 +111,15 @@ def test_another_model_is_noted(site: Recorded) -> None:
 def test_a_span_without_footage_is_refused(site: Recorded, replayer: Replayer) -> None:
     with pytest.raises(LinliError, match=r"no footage of gate/main in that span"):
         replayer.as_seen(site.make_lane, START_US + 900_000_000)
+
+
+@pytest.mark.parametrize("lacks", ["gate", "engine"])
+def test_what_another_version_left_is_named(
+    site: Recorded, replayer: Replayer, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    monkeypatch.setattr(stored, "unpack", lambda blob: {k: v for k, v in unpack(blob).items() if k != lacks})
+    with pytest.raises(StorageError, match="another version"):
+        replayer.as_seen(site.make_lane, START_US + 6_500_000, START_US + 9_000_000)
 
 
 def test_a_deleted_segment_splits_the_run(tmp_path: Path) -> None:
