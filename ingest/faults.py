@@ -47,12 +47,7 @@ _STEP = 8.0
 _EDGE = 6.0
 """Gradient, in grey levels a cell, at which an edge begins to be one."""
 
-_CLEARLY = 1.5
-"""How much higher a shift's peak must be than the one of no shift."""
-
-_ONES = np.ones(SIDE - 1, np.float32)
-_ENDS = np.repeat(np.array([-0.25, 0, 0, 0.25], np.float32), SIDE // 4)
-"""Mean of a window's last quarter less that of its first."""
+_QUARTER = SIDE // 4
 
 Field = NDArray[np.float32]
 """[rows, columns, 2]"""
@@ -97,8 +92,7 @@ def spectrum(field: Field) -> Field:
 
 def shift(now: Field, before: Field) -> tuple[float, float, float]:
     """How far the picture of spectrum `now` lies to the right of and below that of `before`, in cells, and
-    how sure that is: the peak's height over the other heights' standard deviation; 0 where no shift at all is
-    nearly as likely (planks and fences look alike after a step)."""
+    how sure that is: the peak's height over the other heights' standard deviation."""
     cross = cv2.mulSpectrums(now, before, 0, conjB=True)
     length = np.sqrt(cross[..., 0] ** 2 + cross[..., 1] ** 2) + 1e-6
     surface = cv2.dft(cross / length[..., None], flags=cv2.DFT_INVERSE | cv2.DFT_SCALE)[..., 0]
@@ -107,15 +101,20 @@ def shift(now: Field, before: Field) -> tuple[float, float, float]:
     at = int(surface.argmax())
     y, x = divmod(at, width)
     peak = float(surface[y, x])
-    if max(min(x, width - x), min(y, height - y)) > 1:
-        corner = surface[[[-1], [0], [1]], [-1, 0, 1]]
-        if peak < _CLEARLY * float(corner.max()):
-            return 0.0, 0.0, 0.0
     dx = x + _vertex(*(float(surface[y, (x + k) % width]) for k in (-1, 0, 1)))
     dy = y + _vertex(*(float(surface[(y + k) % height, x]) for k in (-1, 0, 1)))
     dx -= width if dx > width / 2 else 0
     dy -= height if dy > height / 2 else 0
     return dx, dy, peak / (float(surface.std()) + 1e-9)
+
+
+def overlap(now: Field, before: Field, dx: int, dy: int) -> float:
+    """How well two fields match, from -1 to 1, where they overlap after a shift by whole cells."""
+    height, width = now.shape[:2]
+    a = now[max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)]
+    b = before[max(-dy, 0) : height + min(-dy, 0), max(-dx, 0) : width + min(-dx, 0)]
+    powers = float((a * a).sum() * (b * b).sum())
+    return float((a * b).sum() / (np.sqrt(powers) + 1e-6))
 
 
 def _vertex(left: float, middle: float, right: float) -> float:
@@ -147,9 +146,10 @@ def sharpness(picture: Luma) -> Sharpness:
     first, every = height // (2 * _ROWS), height / _ROWS
     lines = [min(height - 1, first + int(n * every)) for n in range(_ROWS)]
     windows = picture[lines, : across * SIDE].astype(np.float32).reshape(-1, SIDE)
-    fine = windows[:, 1:] - windows[:, :-1]
-    squares = (fine * fine @ _ONES).reshape(_ROWS, across)
-    steps = np.abs(windows @ _ENDS).reshape(_ROWS, across)
+    fine = cv2.subtract(windows[:, 1:], windows[:, :-1])
+    squares = _sums(fine * fine).reshape(_ROWS, across)
+    ends = _sums(windows[:, -_QUARTER:]) - _sums(windows[:, :_QUARTER])
+    steps = np.abs(ends).reshape(_ROWS, across) / _QUARTER
     ranked = np.sort(steps, axis=None)
     high = float(ranked[int(_STEPS * ranked.size)])
     noise = float(squares[steps <= ranked[ranked.size // 2]].mean())
@@ -164,6 +164,11 @@ def sharpness(picture: Luma) -> Sharpness:
     energy = ((squares - noise) * step).reshape(shape).sum(axis=(1, 3))
     total = ((steps * steps - noise / (4 * SIDE)) * step).reshape(shape).sum(axis=(1, 3))
     return Sharpness(np.maximum(energy, 0) / (total + 1e-6), count, high, even)
+
+
+def _sums(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of each row. (A product with ones would wake the threads of a linear algebra library.)"""
+    return cast(NDArray[np.float32], cv2.reduce(rows, 1, cv2.REDUCE_SUM)[:, 0])
 
 
 @lru_cache(maxsize=8)

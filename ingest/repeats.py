@@ -17,6 +17,7 @@ ten minutes, and three times longer than it ever did without being a fault.
 
 import base64
 import zlib
+from collections.abc import Sequence
 from typing import Any, cast
 
 import cv2
@@ -47,12 +48,15 @@ _AGREE = 0.65
 reached a third, a loop encoded anew stayed above two thirds. Half a picture that moves in the same way again
 does not do."""
 
+_NOISE = 3.0
+"""Times its usual change up to which what changes in a patch is its noise."""
+
 _LEARNT = 8
 _LEAST = 0.3
 """Grey levels by which a camera's patches must usually change for its noise to be known."""
 
 _AGAIN = 3
-"""Keyframes after a change of light in which the noise is learned again."""
+"""Keyframes after a change of light or view in which nothing is said of the noise, and less is learned."""
 
 _STILL = 0.65
 _MOSTLY = 0.85
@@ -86,7 +90,7 @@ class Repeats:
         self._change: list[float] = []
         """How much each patch usually changes, and how rough it is; empty: not known."""
         self._rough: list[float] = []
-        self._learnt = 0
+        self._learnt = self._wait = 0
         self._alive = self._dull = 0
         """Pairs of keyframes that showed noise, and that did not."""
         self._longest_s = 0.0
@@ -117,13 +121,13 @@ class Repeats:
             self._signs.clear()
             self._remember(pts, mark, None)
             return Repeat(None, None, 0.0, pts)
-        change, signs = _changed(now, last)
+        change, signs = _changed(now, last, self._change)
         rough = _roughness(now)
         self._bits(pts, before[1], same, change)
         lag, first = self._again(mark, signs, same)
         quiet = same or self._stands(change, rough)
         if lit:
-            self._learnt = min(self._learnt, _LEARNT - _AGAIN)
+            self._wait = _AGAIN
         elif not quiet and not lag:
             self._learn(change, rough)
         self._remember(pts, mark, signs)
@@ -157,7 +161,7 @@ class Repeats:
 
     def _stands(self, change: Levels, rough: Levels) -> bool:
         """Has the noise stopped, though the patches are as rough as ever?"""
-        if self._learnt < _LEARNT:
+        if self._learnt < _LEARNT or self._wait:
             return False
         usual, usually = np.array(self._change, np.float32), np.array(self._rough, np.float32)
         if float(np.sort(usual)[_COUNT // 2]) < _LEAST:
@@ -171,11 +175,14 @@ class Repeats:
         """Follow the lower quartile of each patch's change by steps of 4 %, and its roughness."""
         if not self._change:
             self._change, self._rough = change.tolist(), rough.tolist()
-        quick = self._learnt < _LEARNT
-        self._learnt = min(self._learnt + 1, _LEARNT)
         usual, usually = np.array(self._change, np.float32), np.array(self._rough, np.float32)
-        if quick:
+        quick = self._learnt < _LEARNT or self._wait > 0
+        if self._learnt < _LEARNT:
+            self._learnt += 1
             usual += (np.minimum(change, 2 * usual + 1) - usual) * np.float32(0.4)
+        elif self._wait:  # less noise may be right now; more may be the picture that moves
+            self._wait -= 1
+            usual += (np.minimum(change, usual) - usual) * np.float32(0.4)
         else:
             usual *= np.where(change > usual, 1.013, 0.96).astype(np.float32)
         usually += (rough - usually) * np.float32(0.4 if quick else 0.04)
@@ -220,7 +227,15 @@ class Repeats:
         return {
             "change": self._change,
             "rough": self._rough,
-            "counts": [self._learnt, self._alive, self._dull, self._run, self._lag, self._lag_run],
+            "counts": [
+                self._learnt,
+                self._wait,
+                self._alive,
+                self._dull,
+                self._run,
+                self._lag,
+                self._lag_run,
+            ],
             "longest_s": self._longest_s,
             "marks": self._marks,
             "last": None if self._last is None else _text(self._last.tobytes()),
@@ -230,7 +245,9 @@ class Repeats:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a snapshot, bit for bit."""
         self._change, self._rough = list(state["change"]), list(state["rough"])
-        self._learnt, self._alive, self._dull, self._run, self._lag, self._lag_run = state["counts"]
+        self._learnt, self._wait, self._alive, self._dull, self._run, self._lag, self._lag_run = state[
+            "counts"
+        ]
         self._longest_s = state["longest_s"]
         self._marks = [(mark, pts) for mark, pts in state["marks"]]
         last = state["last"]
@@ -240,17 +257,19 @@ class Repeats:
         self._signs = [(pair[: len(pair) // 2], pair[len(pair) // 2 :]) for pair in pairs]
 
 
-def _changed(now: Luma, last: Luma) -> tuple[Levels, tuple[bytes, bytes]]:
-    """Mean absolute change of each patch beside its mean, and the signs of its sixteenths' changes."""
+def _changed(now: Luma, last: Luma, usual: Sequence[float]) -> tuple[Levels, tuple[bytes, bytes]]:
+    """Mean absolute change of each patch beside its mean; and the signs of its sixteenths' changes, with
+    which of them are known: none where something moves, or the whole picture does."""
     change = cv2.subtract(now.reshape(_COUNT, -1), last.reshape(_COUNT, -1), dtype=cv2.CV_32F)
     change = change - cv2.reduce(change, 1, cv2.REDUCE_AVG)
     levels = cv2.reduce(np.abs(change), 1, cv2.REDUCE_AVG)[:, 0]
-    parts = cv2.resize(
-        change.reshape(_COUNT * SIDE, SIDE), (4, _COUNT * 4), interpolation=cv2.INTER_AREA
-    ).ravel()
-    known = np.abs(parts) > 0.05
-    signs = np.packbits(parts > 0).tobytes(), np.packbits(known).tobytes()
-    return cast(Levels, levels), signs
+    parts = cv2.resize(change.reshape(_COUNT * SIDE, SIDE), (4, _COUNT * 4), interpolation=cv2.INTER_AREA)
+    known = np.abs(parts).reshape(_COUNT, -1) > 0.05
+    if usual:
+        known &= (levels <= _NOISE * np.maximum(np.array(usual, np.float32), _LEAST))[:, None]
+    else:
+        known[:] = False
+    return cast(Levels, levels), (np.packbits(parts.ravel() > 0).tobytes(), np.packbits(known).tobytes())
 
 
 def _roughness(now: Luma) -> Levels:

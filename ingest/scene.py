@@ -55,7 +55,9 @@ _BRIGHT = 232
 _DARK = 50.0
 """Where all but a fifth of the scene has become darker than this, nothing is said of it."""
 
-_SURE = 12.0
+_SURE = 8.0
+_BETTER = 0.1
+_OVERLAP = 0.3
 _WIDE = 8.0
 """Cells over which nothing shakes."""
 _DULL = 0.45
@@ -190,6 +192,11 @@ class Scene:
             dx, dy, sure = faults.shift(faults.spectrum(field), self._spectrum)
             if sure < _SURE:
                 return False
+            # Planks and fences look alike after a step, so the edges must match better there than here.
+            x, y = round(dx), round(dy)
+            better = self._match + _BETTER if x or y else 0.0
+            if faults.overlap(field, self._field, x, y) < max(better, _OVERLAP):
+                return False
         self._shifts.append((pts, dx, dy))
         del self._shifts[:-5]
         return self._aside()
@@ -253,8 +260,7 @@ class Scene:
 
     def _learn_sharpness(self) -> None:
         sharp, count, step, _ = self._tiles
-        if count.any():
-            self._step += (step - self._step) * (0.02 if self._step else 1)
+        self._step += (step - self._step) * (0.02 if self._step else 1)
         enough = count >= 4
         fresh = enough & (self._sharp == 0)
         share = np.float32(1 / self._learnt if not self.known else 0.02)
@@ -339,7 +345,7 @@ def _in_part(seen: NDArray[np.bool_], valid: NDArray[np.bool_]) -> bool:
     halves = (np.s_[: rows // 2], np.s_[rows // 2 :], np.s_[:, : columns // 2], np.s_[:, columns // 2 :])
     for half in halves:
         edged = int(np.count_nonzero(valid[half]))
-        if edged >= _FEW and np.count_nonzero(seen[half] & valid[half]) >= 0.6 * edged:
+        if edged >= _FEW and np.count_nonzero(seen[half] & valid[half]) >= 0.5 * edged:
             return True
     return False
 
