@@ -13,6 +13,7 @@ NAMES = (
     "sensors",
     "anomaly",
     "faces",
+    "health",
 )
 
 

@@ -119,6 +119,10 @@ class Scene:
         self._seen_blocks: NDArray[np.bool_] | None = None
         self._drawn = False
 
+    def resized(self) -> None:
+        """The same scene in pixels of another size: how sharp these are is not known."""
+        self._sharp[:], self._step = 0, 0.0
+
     @property
     def known(self) -> bool:
         """Whether there is a reference."""
@@ -303,7 +307,8 @@ class Scene:
         if self._other_s < ABSORB_S:
             return False
         self._reference, self._learnt, self._drawn = self._other, LEARN, False
-        self._sharp[:], self._step, self._usual = 0, 0.0, 0.0
+        self._usual = 0.0
+        self.resized()
         self._shifts.clear()
         self.returned()
         return True

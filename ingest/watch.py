@@ -70,6 +70,7 @@ class PictureWatch:
             if self._size != (0, 0):
                 self._repeats.forget()
                 self._repeats.begin()
+                self._scene.resized()
             self._size = luma.shape
         cells = faults.grid(gate.shrink(luma))
         dark = _is_black(luma)
