@@ -42,12 +42,16 @@ class Delivery(msgspec.Struct, kw_only=True):
     """What the transport calls it; the same if it comes again. Empty: it has no such name."""
     again: bool = False
     """The transport says that it may have come before."""
+    too_large: int = 0
+    """So many bytes it had, which were not taken; 0: it is whole."""
     retained: bool = False
     """A broker kept it: nobody knows since when."""
     accepted: int = 0
     """Readings that it gave, those included that were there already."""
     refused: list[Refusal] = []
-    """What was refused of it."""
+    """What was refused of it: the first of them."""
+    refused_more: int = 0
+    """How many more."""
 
 
 def key_of(delivery: Delivery) -> bytes:

@@ -36,6 +36,9 @@ KEEPALIVE_S = 30
 RECEIVE_MAXIMUM = 10_000
 """Messages that the broker may send unacknowledged (MQTT 5; in 3.1.1 it has a limit of its own)."""
 
+MAX_BYTES = 1 << 20
+"""Of a message. An MQTT 5 broker keeps larger ones to itself; those of a 3.1.1 broker are refused."""
+
 CROWDED = 50_000
 """With so many messages waiting, those of QoS 0 are dropped: nobody keeps them for us anyway."""
 
@@ -173,6 +176,7 @@ class Subscriber:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = self._broker.keep_s
             properties.ReceiveMaximum = RECEIVE_MAXIMUM
+            properties.MaximumPacketSize = MAX_BYTES
             self._client.connect(
                 self._broker.host, self._broker.port, KEEPALIVE_S, clean_start=False, properties=properties
             )
@@ -305,9 +309,11 @@ class Subscriber:
             topic = message.topic
         except UnicodeDecodeError:
             topic = "not UTF-8"
+        size = len(message.payload)
         self._deliver(
             Delivery(
-                payload=bytes(message.payload),
+                payload=bytes(message.payload) if size <= MAX_BYTES else b"",
+                too_large=size if size > MAX_BYTES else 0,
                 arrived_us=self._clock.wall_us(),
                 origin=self,
                 token=token,

@@ -12,6 +12,7 @@ derived from sensor, quantity and time, so nothing is there twice.
 import logging
 import os
 import threading
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,9 @@ GROUP_S = 0.1
 
 BATCH = 2000
 """Deliveries in a batch at most."""
+
+MOST_REFUSED = 100
+"""So many refusals of a delivery are told one by one; the others are counted."""
 
 RETRY_S = 1.0
 TICK_S = 1.0
@@ -207,7 +211,10 @@ class SensorHub(Service):
         while self._inbox and len(batch) < BATCH:
             delivery = self._inbox.popleft()
             batch.append(delivery)
-            self._take(delivery, items)
+            try:
+                self._take(delivery, items)
+            except Exception as error:  # whatever is in one message, it ends neither the hub nor its batch
+                self._refuse(delivery, Refusal("payload", _unforeseen(error, delivery)))
         self._record(items, self._arrivals.close_batch(), batch)
         self._deliveries += len(batch)
         return len(batch) == BATCH
@@ -233,6 +240,8 @@ class SensorHub(Service):
                 return
 
     def _take(self, delivery: Delivery, items: list[Noted]) -> None:
+        if delivery.too_large:
+            return self._refuse_too_large(delivery)
         arrived_us = delivery.arrived_us
         if delivery.again:
             arrived_us = self._arrivals.find(key_of(delivery)) or arrived_us
@@ -317,9 +326,28 @@ class SensorHub(Service):
         delivery.accepted += 1
         self._readings += 1
 
+    def _refuse_too_large(self, delivery: Delivery) -> None:
+        of = shown(delivery.topic)
+        text = f"a message of {of} has {delivery.too_large} bytes, which is too large; send less at once"
+        found = self._whose(delivery)
+        self._refuse(delivery, Refusal("payload", text, "", found[0].id if found else ""))
+
     def _refuse(self, delivery: Delivery, refusal: Refusal) -> None:
-        delivery.refused = [*delivery.refused, refusal]
+        if len(delivery.refused) < MOST_REFUSED:
+            delivery.refused.append(refusal)
+        else:
+            delivery.refused_more += 1
         self._complaints.add(refusal, delivery.arrived_us)
+
+
+def _unforeseen(error: Exception, delivery: Delivery) -> str:
+    """Logs where a delivery could not be worked off, and answers what to tell; neither shows its payload,
+    nor the error's text, which may quote it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    of = shown(delivery.sensor or delivery.topic or delivery.source)
+    log.error("a message of %s was passed over: %s in %s", of, type(error).__name__, where)
+    return f"a message of {of} cannot be worked off ({type(error).__name__} in {where}); please report this"
 
 
 def settle(batch: Sequence[Delivery]) -> None:

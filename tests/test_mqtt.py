@@ -48,6 +48,23 @@ def test_messages_become_readings_in_order(version: str, broker: Mosquitto, tmp_
         assert (status.deliveries, status.readings, status.refused) == (300, 300, {})
 
 
+@pytest.mark.parametrize(("version", "refused"), [("5", {}), ("3.1.1", {"payload": 1})])
+def test_a_message_that_is_too_large_is_not_taken(
+    version: str, refused: dict[str, int], broker: Mosquitto, tmp_path: Path
+) -> None:
+    now = time.time_ns() // 1000
+    with Works(tmp_path, broker, [sensor()], version=version) as works, Publisher(broker) as to:
+        to.send("s/m1", json.dumps({"level": 1, "t": now, "more": "x" * (2 << 20)}))
+        to.send("s/m1", payload(2, now + 1))
+        until(works.events, "the one behind it is taken")
+        assert works.levels() == [2]
+        assert works.hub.status().refused == refused
+        works.journal.flush()
+        notes = [event.data.message for event in works.events("health") if event.key == "m1"]  # type: ignore[union-attr]
+        assert len(notes) == len(refused)
+        assert all("bytes, which is too large; send less at once" in note for note in notes)
+
+
 def test_what_is_not_committed_is_not_acknowledged_and_comes_again(broker: Mosquitto, tmp_path: Path) -> None:
     taken: list[Delivery] = []
     with Works(tmp_path / "a", broker, [sensor()], deliver=taken.append), Publisher(broker) as to:

@@ -107,6 +107,44 @@ def test_nothing_is_settled_that_is_not_committed(tmp_path: Path) -> None:
         assert works.levels() == [1]
 
 
+def test_a_message_that_cannot_be_worked_off_ends_neither_the_hub_nor_its_batch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = Sink()
+    with Works(tmp_path, None, [sensor(), sensor("m2")], ManualClock(START)) as works:
+
+        def fails(*_: Any, **__: Any) -> Any:
+            raise RuntimeError("hunter2")
+
+        works.hub._directory.maps["m2"].read = fails  # type: ignore[method-assign]
+        works.hub.offer(delivery(1, START, sink))
+        works.hub.offer(delivery(2, START + 1, sink, topic="s/m2"))
+        works.hub.offer(delivery(3, START + 2, sink))
+        until(lambda: len(sink.done) == 3, "settled, all of them", 5)
+        works.journal.flush()
+        assert works.hub.alive
+        assert works.levels() == [1, 3]
+        assert works.hub.status().refused == {"payload": 1}
+        (refusal,) = sink.done[1].refused
+        (note,) = works.events("health")
+        assert refusal.why == "payload"
+        assert "'s/m2' cannot be worked off (RuntimeError in" in note.data.message  # type: ignore[union-attr]
+        assert "'s/m2' was passed over" in caplog.text
+        assert "hunter2" not in caplog.text + refusal.text + str(note)
+
+
+def test_refusals_of_one_message_are_told_up_to_a_bound_and_counted_beyond(tmp_path: Path) -> None:
+    pack = json.dumps([{"n": "level", "u": "kg", "v": 1}] * 250)
+    sink = Sink()
+    with Works(
+        tmp_path, None, [sensor(payload="senml", time_path="", time_unit="")], ManualClock(START)
+    ) as w:
+        w.hub.offer(Delivery(payload=pack.encode(), arrived_us=START, topic="s/m1", origin=sink))
+        until(lambda: sink.done, "settled")
+        assert (len(sink.done[0].refused), sink.done[0].refused_more) == (100, 150)
+        assert w.hub.status().refused == {"unit": 250}
+
+
 def test_another_reason_why_a_broker_is_lost_is_told(tmp_path: Path) -> None:
     """First it is gone, then its certificate has expired: who mends it has to know the second."""
     broker = type("Broker", (), {"tls": False, "port": 1, "url": "mqtt://127.0.0.1:1"})()
