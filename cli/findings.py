@@ -62,6 +62,8 @@ def presets(settings: Settings, camera: Camera) -> Iterator[Finding]:
         text += "none of its rules is ever applied" if preset in used else "it is never recognised"
         learn = f"linli presets learn SITE --camera {camera.id} --preset {preset}"
         yield Finding(what=what, state="warn", text=f"{text}; turn the camera there and call `{learn}`")
+    for text in learned.damaged:
+        yield Finding(what=what, state="fail", text=text)
     if not camera.preset:
         text = "no [[camera.preset]]: a dome without presets is recorded and never analysed"
         yield Finding(what=what, state="warn", text=text)

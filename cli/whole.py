@@ -80,7 +80,8 @@ def check(settings: Settings, clock: Clock) -> None:
     """
     detectors(settings, settings.file.camera)
     for camera in settings.file.camera:
-        learned(settings, camera)
+        for text in learned(settings, camera).damaged:
+            log.error("%s", text)
         if camera.onvif:
             onvif.Dome(camera.onvif, None)
     journal = open_journal(settings, clock)

@@ -116,15 +116,17 @@ class Afterwork(Service):
         """
         if stopping and not self._last_at:
             self._last_at = self._clock.monotonic() + LAST_S
+        # The first steps of all, which take a moment (pictures), before clips, which take seconds.
+        order = [(job, job.steps[0]) for job in self._jobs]
+        order += [(job, step) for job in self._jobs for step in job.steps[1:]]
         try:
-            for job in self._jobs:
+            for job, step in order:
                 if stopping and self._clock.monotonic() >= self._last_at:
                     log.info("%s leaves the rest for the next start", self._group)
                     return
                 patient = self._clock.monotonic() - job.since < PATIENCE_S
-                for step in list(job.steps):
-                    if self._tried(step, job, patient, patient and not stopping):
-                        job.steps.remove(step)
+                if self._tried(step, job, patient, patient and not stopping):
+                    job.steps.remove(step)
         finally:
             self._jobs = [job for job in self._jobs if job.steps]
 

@@ -38,6 +38,8 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     """Of those that were learned with a position."""
     digest: str
     """Identifies both; empty if there are none. A camera's events depend on it."""
+    damaged: tuple[str, ...] = ()
+    """What is wrong with files that cannot be read, and how to mend it: they are left out."""
 
 
 class References:
@@ -49,27 +51,33 @@ class References:
         self._objects = FolderObjects(root)
 
     def load(self, camera: str) -> Learned:
-        """All of a camera.
+        """All of a camera. A damaged file costs its preset that picture, not the site its start.
 
         Raises:
-            StorageError: a file cannot be read or is damaged; the message names it.
+            StorageError: a file cannot be read.
         """
         found = hashlib.sha256()
         pictures: dict[str, list[Luma]] = {}
         positions: dict[str, PtzPosition] = {}
+        damaged: list[str] = []
         for key in self._objects.keys(f"{camera}/"):
             _, preset, name = key.split("/", 2)
             data = self._objects.get(key) or b""
-            if name == POSITION:
-                positions[preset] = self._position(key, data)
-            elif name.endswith(".png"):
-                pictures.setdefault(preset, []).append(self._picture(key, data))
-            else:
+            try:
+                if name == POSITION:
+                    positions[preset] = self._position(key, data)
+                elif name.endswith(".png"):
+                    picture = self._picture(key, data)
+                    pictures.setdefault(preset, []).append(picture)
+                else:
+                    continue
+            except StorageError as e:
+                damaged.append(str(e))
                 continue
             found.update(f"{preset}/{name} {len(data)} ".encode() + data)
         digest = found.hexdigest() if pictures else ""
         kept = {preset: position for preset, position in positions.items() if preset in pictures}
-        return Learned(pictures=pictures, positions=kept, digest=digest)
+        return Learned(pictures=pictures, positions=kept, digest=digest, damaged=tuple(damaged))
 
     def add(
         self,

@@ -1,5 +1,7 @@
 """References on disk, and the commands that teach and list presets."""
 
+import os
+import pwd
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +14,7 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from events.clock import ManualClock
 from events.errors import StorageError
+from events.events import Access
 from events.media import rfc3339
 from ingest.footage import FootageSource
 from ingest.gate import Luma
@@ -91,9 +94,14 @@ def test_a_half_written_picture_is_not_there_and_a_damaged_one_is_named(referenc
     path = references.add("dome", "gate", scene(1), START_US)
     path.with_name(f".{path.name}.1-1.half").write_bytes(b"\x89PNG")
     assert len(references.load("dome").pictures["gate"]) == 1
+    other = references.add("dome", "lane", scene(2), START_US)
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(StorageError, match=path.name):
-        references.load("dome")
+    learned = references.load("dome")
+    assert list(learned.pictures) == ["lane"], "a damaged picture costs its preset, not the site its start"
+    (text,) = learned.damaged
+    assert path.name in text
+    assert "learn the preset again" in text
+    other.unlink()
 
 
 def test_forgetting_what_was_never_learned(references: References) -> None:
@@ -225,7 +233,10 @@ def test_the_position_is_learned_and_shown(town: Town, server: GstServer, tmp_pa
         assert "hush" not in refused.output + done.output
 
 
-def test_learning_from_footage(town: Town, clips: dict[str, Path], tmp_path: Path) -> None:
+def test_learning_from_footage(
+    town: Town, clips: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each picture that is kept was a look at footage, and is told; else it is not kept."""
     clock = ManualClock(START_US)
     journal = Journal(tmp_path / "data" / "journal.db", clock)
     source = FootageSource(clips["tour"], start_us=START_US)
@@ -249,7 +260,33 @@ def test_learning_from_footage(town: Town, clips: dict[str, Path], tmp_path: Pat
     assert "looks at preset 'gate'" in town.learn("yard", "--at", at(2.5)).output
     assert town.learn("yard", "--at", at(6.5)).exit_code == 0
     assert set(town.kept.load("dome").pictures) == {"gate", "yard"}
+    before = [path.name for path in town.kept.files("dome", "yard")]
     assert "there is no footage" in town.learn("yard", "--at", at(60)).output
+    assert [look.object for look in looks(tmp_path)] == ["dome/gate", "dome/yard"]
+    (who, other) = (look.who for look in looks(tmp_path))
+    assert who == other == f"cli {pwd.getpwuid(os.getuid()).pw_name}"
+    assert looks(tmp_path)[0] == Access(
+        who=who, what="preset", object="dome/gate", plain=True, purpose="learn preset", allowed=True
+    )
+    with monkeypatch.context() as full:
+        full.setattr(Journal, "flush", no_room)
+        refused = town.learn("yard", "--at", at(6.5), "--replace")
+    assert refused.exit_code != 0
+    assert "no room" in refused.output
+    assert [path.name for path in town.kept.files("dome", "yard")] == before
+
+
+def looks(folder: Path) -> list[Access]:
+    journal = Journal(folder / "data" / "journal.db", ManualClock(START_US))
+    try:
+        events = [record.event.data for record in journal.read(0, 99, ("access",))]
+    finally:
+        journal.close()
+    return [data for data in events if isinstance(data, Access)]
+
+
+def no_room(_: Journal) -> None:
+    raise StorageError("no room")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ const WAYS = ["up", "upRight", "right", "downRight", "down", "downLeft", "left",
 
 // Numbers as the server rounds them.
 const figures = (detail) => Object.fromEntries(Object.entries(detail).map(([key, value]) =>
-  [key, typeof value === "number" ? String(+value.toPrecision(6)) : value]));
+  [key, typeof value === "number" ? String(+value.toPrecision(3)) : value]));
 
 function anomaly(detail) {
   const { attribute, value } = detail;
