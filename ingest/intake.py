@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -154,11 +154,14 @@ class Intake:
             raise too_large
         parts: list[bytes] = []
         size = 0
-        async for part in request.stream():
-            size += len(part)
-            if size > self._max_bytes:
-                raise too_large
-            parts.append(part)
+        try:
+            async for part in request.stream():
+                size += len(part)
+                if size > self._max_bytes:
+                    raise too_large
+                parts.append(part)
+        except ClientDisconnect:
+            raise _Problem(408, "the request did not come to its end") from None  # nobody reads it
         return b"".join(parts)
 
     def _deliveries(self, request: Request, body: bytes, origin: _Waiting) -> list[Delivery]:
@@ -235,6 +238,7 @@ def _problem(status: int, detail: str, errors: Sequence[Refusal] = ()) -> Respon
     answer = _json(status, body, "application/problem+json")
     if status == 401:
         answer.headers["www-authenticate"] = "Bearer"
+        answer.headers["connection"] = "close"  # it is not kept for strangers
     if status == 503:
         answer.headers["retry-after"] = "5"
     return answer
@@ -247,7 +251,9 @@ async def _on_problem(_: Request, error: Exception) -> Response:
 
 async def _on_http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _problem(error.status_code, error.detail)
+    answer = _problem(error.status_code, error.detail)
+    answer.headers["connection"] = "close"
+    return answer
 
 
 def is_loopback(host: str) -> bool:

@@ -1,14 +1,68 @@
 """The intake's HTTP server: uvicorn in a thread of its own."""
 
+import asyncio
 import logging
 import socket
 import threading
 from pathlib import Path
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from events.errors import ConfigError
+from ingest.intake import is_loopback
+
+REQUEST_S = 10.0
+"""A request's head and body are there within this time, or its connection is closed."""
+
+CONNECTIONS = 400
+"""Beyond them, requests are answered with 503."""
+
+PER_ADDRESS = 100
+"""Connections that another machine may have; more are closed at once. A proxy on this one may have all."""
+
+
+class GuardedProtocol(H11Protocol):
+    """HTTP/1.1 for strangers: before they have said who they are, they can hold a connection only briefly.
+
+    uvicorn has a limit for the time between two requests alone.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Counted by address; its time begins."""
+        super().connection_made(transport)
+        host = self.client[0] if self.client else ""
+        same = sum(bool(other.client) and other.client[0] == host for other in self.connections)
+        if same > PER_ADDRESS and not is_loopback(host):
+            transport.abort()
+        else:
+            self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Part of a request, or all of it."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over."""
+        super().connection_lost(exc)
+        self._rest()
+
+    def _watch(self) -> None:
+        """The time goes from a request's first byte to its last; more bytes do not prolong it."""
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._rest()
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(REQUEST_S, self.transport.abort)
+
+    def _rest(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class IntakeServer:
@@ -32,11 +86,11 @@ class IntakeServer:
             server_header=False,
             lifespan="off",
             ws="none",
-            http="h11",
+            http=GuardedProtocol,
             timeout_graceful_shutdown=5,
             timeout_keep_alive=30,
             h11_max_incomplete_event_size=32 << 10,
-            limit_concurrency=400,
+            limit_concurrency=CONNECTIONS,
             ssl_certfile=certificate,
             ssl_keyfile=key,
         )

@@ -213,7 +213,7 @@ class SensorHub(Service):
             batch.append(delivery)
             try:
                 self._take(delivery, items)
-            except Exception as error:  # whatever is in one message, it ends neither the hub nor its batch
+            except Exception as error:  # noqa: BLE001  no message may end the hub, or keep its batch
                 self._refuse(delivery, Refusal("payload", _unforeseen(error, delivery)))
         self._record(items, self._arrivals.close_batch(), batch)
         self._deliveries += len(batch)

@@ -3,9 +3,12 @@
 import asyncio
 import hashlib
 import json
+import logging
+import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import pytest
 
 from events.clock import ManualClock
 from ingest import intake as intake_module
+from ingest import intakeserver
 from ingest.intake import Intake, Sender
 from ingest.intakeserver import IntakeServer
 from ingest.sensorfile import Field
@@ -310,3 +314,95 @@ def test_what_is_settled_after_the_server_has_stopped_harms_nobody() -> None:
         return intake_module._Waiting()
 
     asyncio.run(begun()).settled([])
+
+
+# -- strangers who say nothing
+
+
+def connect(served: Served, sent: bytes = b"") -> socket.socket:
+    host, _, port = served.server.url.removeprefix("http://").rpartition(":")
+    connection = socket.create_connection((host, int(port)), 10)
+    connection.sendall(sent)
+    return connection
+
+
+def closed(connection: socket.socket, within_s: float = 10) -> bytes:
+    """What came before the other side closed it; fails if it stays open."""
+    connection.settimeout(within_s)
+    parts = []
+    try:
+        while part := connection.recv(4096):
+            parts.append(part)
+    except ConnectionResetError:
+        pass
+    connection.close()
+    return b"".join(parts)
+
+
+HEAD = (
+    f"POST /readings/m4 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {TOKEN}\r\ncontent-type: text/plain\r\n"
+)
+WHOLE = f"{HEAD}content-length: 1\r\n\r\n1".encode()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"POST /readings HTTP/1.1\r\nhost: ",
+        f"{HEAD}content-length: 9\r\n\r\n1".encode(),
+        WHOLE + b"POST ",
+    ],
+    ids=["nothing", "half a head", "half a body", "half a head after a request"],
+)
+def test_a_connection_without_a_whole_request_is_closed(
+    sent: bytes, served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(intakeserver, "REQUEST_S", 0.5)
+    connection = connect(served, sent)
+    if sent.startswith(WHOLE):
+        connection.settimeout(10)
+        assert b"200 OK" in connection.recv(4096)
+        connection.sendall(b"/")
+    for _ in range(3):  # who says a little now and then gains no time
+        time.sleep(0.2)
+        try:
+            connection.sendall(b"x" if sent else b"")
+        except OSError:
+            break
+    closed(connection, 5)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_a_whole_request_may_wait_for_its_answer(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intakeserver, "REQUEST_S", 0.5)
+    real, held = served.journal.record, threading.Event()
+
+    def slow(*args: Any, **more: Any) -> None:
+        held.wait(5)
+        real(*args, **more)
+
+    monkeypatch.setattr(served.journal, "record", slow)
+    threading.Timer(1.5, held.set).start()
+    connection = connect(served, WHOLE.replace(b"host: a", b"host: a\r\nconnection: close"))
+    assert b"200 OK" in closed(connection)
+
+
+@pytest.mark.parametrize(("path", "status"), [("/readings/m4", b"401"), ("/", b"404")])
+def test_who_is_not_known_is_not_kept(path: str, status: bytes, served: Served) -> None:
+    request = f"POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n1"
+    assert status in closed(connect(served, request.encode()), 5)
+
+
+def test_another_machine_may_have_so_many_connections(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intakeserver, "PER_ADDRESS", 3)
+    kept = [connect(served) for _ in range(5)]
+    assert served.post("/readings/m4", "1", "text/plain").status_code == 200, "this machine may have more"
+    monkeypatch.setattr(intakeserver, "is_loopback", lambda _: False)
+    closed(connect(served), 2)
+    for connection in kept:
+        connection.close()
+    time.sleep(0.2)
+    assert served.post("/readings/m4", "1", "text/plain").status_code == 200
