@@ -136,19 +136,29 @@ async def open_original(request: Request) -> Response:
         console.log.failure(viewer.who, "original", row.capture, purpose)
         await to_thread.run_sync(console.journal.flush)
         raise Problem(403, str(e), "passphrase") from None
+    if not await to_thread.run_sync(_still_kept, console, row):  # it took seconds, in a queue
+        raise Problem(404, "the original of this capture was deleted meanwhile, or its time is up")
     console.log.plain(viewer.who, "original", row.capture, purpose)
     await to_thread.run_sync(console.journal.flush)
     return Response(plain, media_type="image/jpeg", headers={"cache-control": "no-store"})
+
+
+def _still_kept(console: Console, row: FaceRow) -> bool:
+    """Whether the original may be shown now. A deletion takes the file first; the store knows a little later."""
+    now = console.store.face(row.capture)
+    kept = now is not None and now.state == "kept" and _in_time(console, row, True)
+    return kept and _is_there(console, row.sealed)
 
 
 def delete(request: Request) -> Response:
     """DELETE /api/faces/{capture}: the crop and the original go at once, as whoever is in them may ask.
 
     Needs the rights `faces` and `plain`: who may not see whom it shows cannot know that it is the right one.
-    The footage is not changed; it goes when its own time is up.
+    What was captured under a name that the site had before can be deleted, too. The footage is not changed;
+    it goes when its own time is up.
     """
     console = console_of(request)
-    viewer, row = _face(request, "deletion", True)
+    viewer, row = _face(request, "deletion", True, gone=True)
     console.log.deed(viewer.who, "deletion", row.capture, "asked to delete")
     console.journal.flush()
     if row.state != "deleted":
@@ -156,8 +166,8 @@ def delete(request: Request) -> Response:
     return json({"capture": row.capture, "deleted": True, "footage": "not changed; it has its own retention"})
 
 
-def _face(request: Request, what: str, plain: bool = False) -> tuple[Viewer, FaceRow]:
-    """The viewer and the capture.
+def _face(request: Request, what: str, plain: bool = False, gone: bool = False) -> tuple[Viewer, FaceRow]:
+    """The viewer and the capture. `gone`: it may be of a camera that is none of this site's now.
 
     Raises:
         Problem: 401, 403, or 404.
@@ -168,6 +178,6 @@ def _face(request: Request, what: str, plain: bool = False) -> tuple[Viewer, Fac
     if plain:
         viewer = console.require(request, "plain", what, id[:64])
     row = console.store.face(id) if _CAPTURE.fullmatch(id) else None
-    if row is None or not camera_of(console, row.source):
+    if row is None or not (gone or camera_of(console, row.source)):
         raise Problem(404, f"there is no capture {id[:64]!r}; GET /api/faces lists them", "capture")
     return viewer, row

@@ -381,3 +381,42 @@ def test_what_has_had_its_time_is_not_shown_though_its_file_is_still_there(
     assert asks(officer, 4).status_code == original
     (shown,) = [one for one in officer.get("/api/faces").json()["faces"] if one["capture"] == "capture4"]
     assert (bool(shown["picture"]), shown["sealed"]) == (crop == 200, original == 200)
+
+
+@pytest.mark.parametrize("way", ["asked", "told"])
+def test_what_is_deleted_while_the_original_is_opened_is_not_shown(
+    stage: Stage, officer: httpx.Client, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Opening takes seconds, in a queue. The file goes first; or the store knows and the file is still there."""
+
+    async def opened(*_: object) -> bytes:
+        data = face(1)
+        if way == "asked":
+            (stage.objects / data.sealed).unlink(missing_ok=True)
+        else:
+            stage.happens(FaceDeleted(capture="capture1", what="sealed", reason="asked"))
+            await anyio.to_thread.run_sync(stage.settled)
+        return PLAIN
+
+    monkeypatch.setattr(Opener, "open", opened)
+    answer = asks(officer)
+    assert answer.status_code == 404
+    assert PLAIN not in answer.content
+    assert looks(stage) == []
+    assert asks(officer, 3).status_code == 200
+
+
+def test_who_was_captured_under_another_name_of_the_site_can_still_have_it_deleted(
+    stage: Stage, officer: httpx.Client
+) -> None:
+    data = face(5)
+    stage.happens(data, time_us=data.at_us, source="/before/camera/gate")
+    for key in (data.picture, data.sealed):
+        (stage.objects / key).write_bytes(CROP)
+    stage.settled()
+    assert officer.get("/api/faces/capture5.jpg").status_code == 404
+    assert asks(officer, 5).status_code == 404
+    assert officer.delete("/api/faces/capture5").status_code == 200
+    assert not (stage.objects / data.picture).exists()
+    assert not (stage.objects / data.sealed).exists()
+    assert officer.delete("/api/faces/capture9").status_code == 404

@@ -354,3 +354,19 @@ def test_captures_are_pushed_only_to_who_may_see_them(stage: Stage, tmp_path: Pa
     with Stage(tmp_path, watcher, TOWN) as locked:
         (locked.objects / "faces/door").mkdir(parents=True)
         assert families(locked) == ["hello", "health"]
+
+
+def test_pictures_of_captures_that_are_not_listed_any_more_are_let_go(visit: Page, stage: Stage) -> None:
+    """The page stays open for weeks."""
+    captured(stage, "face7")
+    stage.settled()
+    kept = """async () => {
+        const { Faces } = await import("/static/faces.js");
+        window.faces = new Faces({ name: (id) => id, may: () => true });
+        await window.faces.load();
+        const before = window.faces.images.has("face7");
+        window.faces.answer = { ...window.faces.answer, faces: [] };
+        window.faces.show();
+        return [before, window.faces.images.size];
+    }"""
+    assert visit.evaluate(kept) == [True, 0]

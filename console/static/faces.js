@@ -36,6 +36,8 @@ export class Faces {
 
   show() {
     if (!this.answer) return;
+    const shown = new Set(this.answer.faces.filter((face) => face.picture).map((face) => face.capture));
+    for (const capture of this.images.keys()) if (!shown.has(capture)) this.images.delete(capture); // a page stays open for weeks
     const { pictures, sealed, filing_at_persons: filing } = this.answer.holding;
     this.holding.replaceChildren(el("b", {}, t("facesHeld", { n: pictures.toLocaleString() })),
       ` · ${t("facesSealed", { n: sealed.toLocaleString() })} · ${t("facesFiling", { n: filing.toLocaleString() })} `,
