@@ -199,7 +199,8 @@ class FaceDeleted(Payload, frozen=True, kw_only=True, tag="linli.face.deleted.v1
     capture: str
     what: Literal["sealed", "all"]
     """sealed: the encrypted original; all: the pixelated crop as well."""
-    reason: Literal["expired", "asked"]
+    reason: Literal["expired", "asked", "lost"]
+    """lost: it never came to be, for its footage is gone or does not say who is in it."""
 
 
 class Reading(Payload, frozen=True, kw_only=True, tag="linli.sensor.reading.v1"):
@@ -233,7 +234,7 @@ class Access(Payload, frozen=True, kw_only=True, tag="linli.access.viewed.v1"):
     who: str
     """The grant's name, or `unknown ADDRESS`."""
     what: str
-    """live, snapshot, clip, footage, face, original, deletion, or the part of the page that was refused"""
+    """live, snapshot, clip, footage, face, original, deletion, preset, or the part of the page that was refused"""
     object: str
     """Camera, alert, or part of the page."""
     plain: bool

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from events.bus import Bus, Record
 from events.clock import Clock
+from events.errors import DiskFull
 from events.events import FaceCaptured, FaceDeleted
 from pipeline.afterwork import Afterwork, Job, Step
 from pipeline.face_crops import original, pixelated
@@ -41,6 +42,7 @@ class Portraits(Afterwork):
         clock: Clock,
     ) -> None:
         """`streams`: which stream of a camera is analysed."""
+        self._journal = journal
         self._moments = Moments(journal, footage, streams, PERSONAL, clock)
         self._footage = footage
         self._objects = objects
@@ -66,6 +68,28 @@ class Portraits(Afterwork):
         self._deleted = {capture: what for capture, what in self._deleted.items() if capture in waiting}
 
     def _portrait(self, job: Job, patient: bool, waits: bool) -> bool:
+        """The pictures of a capture; those that are given up are told, or they would count as held."""
+        try:
+            return self._cut(job, patient, waits)
+        except DiskFull:
+            raise
+        except Exception:
+            if not patient:
+                self._lost(job)
+            raise
+
+    def _lost(self, job: Job) -> None:
+        """Say that there is no original, and no crop unless one was made."""
+        data = job.event.data
+        assert isinstance(data, FaceCaptured)
+        crop = bool(data.picture) and self._objects.path(data.picture).is_file()
+        if crop and not data.sealed:
+            return
+        lost = FaceDeleted(capture=data.capture, what="sealed" if crop else "all", reason="lost")
+        self._journal.note(job.event.source, lost, self._clock.wall_us())
+        self._journal.flush()
+
+    def _cut(self, job: Job, patient: bool, waits: bool) -> bool:
         """The pictures that a capture is still to have. What would be deleted at once is not made."""
         data, camera = job.event.data, job.camera
         assert isinstance(data, FaceCaptured)
@@ -89,6 +113,7 @@ class Portraits(Afterwork):
             self._objects.put(data.sealed, seal(plain, self._settings.recipient))
         elif sealed:
             log.warning("%s: no original of capture %s: who else is in it is not known", camera, data.capture)
+            self._lost(job)
         return True
 
     def _delete(self, job: Job, patient: bool, waits: bool) -> bool:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from events.errors import DiskFull
-from events.events import FaceCaptured
+from events.events import FaceCaptured, FaceDeleted
 from pipeline.afterwork import PATIENCE_S
 from pipeline.portraits import GROUP
 from storage.objects import FolderObjects
 from storage.sealing import unseal
+from storage.store import SqliteStore
 from tests.captured import CROPS, SEALED, WALK, captured, decoded, deleted, face_at, portraits
 from tests.facekeys import IDENTITY, PASSPHRASE
 from tests.loopmaker import SIZE, draw
@@ -147,6 +148,21 @@ def no_room(_: int) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def told(site: Recorded) -> list[FaceDeleted]:
+    events = [record.event.data for record in site.journal.read(0, 99, ("face",))]
+    return [data for data in events if isinstance(data, FaceDeleted)]
+
+
+def counted(site: Recorded, folder: Path) -> tuple[int, int]:
+    """Pictures and originals that count as held."""
+    store = SqliteStore(folder / "store.db")
+    try:
+        store.apply("test", site.journal.read(0, 999))
+        return store.face_counts()
+    finally:
+        store.close()
+
+
 def test_lost_footage_is_given_up_after_a_while(
     site: Recorded, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -161,6 +177,8 @@ def test_lost_footage_is_given_up_after_a_while(
     worker._round(subscription, False)
     assert f"no portraits for {data.capture} of gate" in caplog.text
     assert committed(site, data)
+    assert told(site) == [FaceDeleted(capture=data.capture, what="all", reason="lost")]
+    assert counted(site, tmp_path) == (0, 0), "what never was is not held"
 
 
 def test_where_it_is_not_known_who_is_there_all_is_hidden(
@@ -172,6 +190,8 @@ def test_where_it_is_not_known_who_is_there_all_is_hidden(
     pictures = made(site, tmp_path / "objects")
     assert set(pictures) == {".jpg"}
     assert f"no original of capture {data.capture}" in caplog.text
+    assert told(site) == [FaceDeleted(capture=data.capture, what="sealed", reason="lost")]
+    assert counted(site, tmp_path) == (1, 0)
     crop = decoded(pictures[".jpg"])
     blocks = crop[:, 4::10]  # eight across, ten pixels each
     assert np.abs(crop[:, 2::10] - blocks).max() < 25
