@@ -150,7 +150,7 @@ def _note(journal: Journal, loaded: Settings, order: Order, at_us: int) -> None:
     """The access event, durable: else there is no export."""
     start, end = (rfc3339(at) for at in order.span)
     access = Access(
-        who=f"cli {_user()}",
+        who=f"cli {user()}",
         what="footage",
         object=f"{order.camera}/{order.stream} {start}/{end} hidden: {order.hides}",
         plain=order.plain,
@@ -161,8 +161,8 @@ def _note(journal: Journal, loaded: Settings, order: Order, at_us: int) -> None:
     journal.flush()
 
 
-def _user() -> str:
-    """Of this process, by the system: the environment may say anything."""
+def user() -> str:
+    """Who runs this process, by the system: the environment may say anything."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -8,11 +8,13 @@ import numpy as np
 
 from cli import settings as site_settings
 from cli import wiring
+from cli.exporting import user
 from cli.running import SITE
 from cli.settings import Camera, Settings
 from cli.watching import moment
 from events.clock import Clock, SystemClock
 from events.errors import ConfigError, SourceError, StorageError
+from events.events import Access
 from events.media import rfc3339, ticks
 from ingest import onvif
 from ingest.decode import LazyDecoder
@@ -62,6 +64,7 @@ def learn(site: Path, camera: str, preset: str, at: str | None, replace: bool) -
         views, taken_us, position = recorded(loaded, chosen, at_us, clock)
     picture = reference(views)
     check(picture, references.load(camera).pictures, preset)
+    _note(loaded, camera, preset, clock)
     path = references.add(camera, preset, picture, taken_us, position, replace)
     count = len(references.files(camera, preset))
     click.echo(f"{camera}: {preset} has {count} of at most {MOST} pictures now; the newest is {path}")
@@ -89,6 +92,28 @@ def list_(site: Path, camera: str | None, look: bool) -> None:
             click.echo(f"  {preset.id:20} {_told(learned, preset.id)}")
         for left in sorted(set(learned.pictures) - {preset.id for preset in one.preset}):
             click.echo(f"  {left:20} learned, but no [[camera.preset]] of the site file")
+
+
+def _note(loaded: Settings, camera: str, preset: str, clock: Clock) -> None:
+    """The access event, durable: a reference shows whoever was there. Else nothing is kept.
+
+    Raises:
+        StorageError: the journal cannot take it.
+    """
+    access = Access(
+        who=f"cli {user()}",
+        what="preset",
+        object=f"{camera}/{preset}",
+        plain=True,
+        purpose="learn preset",
+        allowed=True,
+    )
+    journal = wiring.open_journal(loaded, clock)
+    try:
+        journal.note(f"/{loaded.file.site.id}/box/cli", access, clock.wall_us())
+        journal.flush()
+    finally:
+        journal.close()
 
 
 def dome(loaded: Settings, camera: str, preset: str = "") -> Camera:
