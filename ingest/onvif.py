@@ -32,6 +32,8 @@ TIMEOUT_S = 5.0
 """For one answer."""
 CONNECT_S = 20.0
 """For all that is asked until the first position, and the service descriptions."""
+STUCK_S = 300.0
+"""Moving so long without a break is told: as long as a dome moves, nothing is counted."""
 FAILS = 3
 """Answers missed in a row until it is told."""
 
@@ -179,6 +181,8 @@ class PtzPoller:
         self._up_since: float | None = None
         self._told: PtzPosition | None = None
         self._told_at = 0.0
+        self._moving_since: float | None = None
+        self._stuck = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._stopped = threading.Event()
@@ -222,6 +226,10 @@ class PtzPoller:
                         self._tell(position)
                 except SourceError as e:
                     wait_s = await self._failed(e)
+                except Exception as e:  # a fault of ours: else the thread ends, and nobody asks any more
+                    log.exception("%s: the asking failed", self._dome.name)
+                    fault = f"asking {self._dome.name} failed ({type(e).__name__}); see the log"
+                    wait_s = await self._failed(SourceError(fault), at_once=True)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stopping.wait(), wait_s)
         finally:
@@ -234,21 +242,40 @@ class PtzPoller:
         self._fails = 0
         if self._up_since is None:
             self._up_since = now
+        if position != self._told or now - self._told_at >= TELL_S:
+            self._on_position(position)
+            self._told, self._told_at = position, now
         if self._down:
             self._down = False
             self._on_health("cleared", f"{self._dome.name} tells its position again")
-        if position != self._told or now - self._told_at >= TELL_S:
-            self._told, self._told_at = position, now
-            self._on_position(position)
+        self._watch_rest(position, now)
 
-    async def _failed(self, error: SourceError) -> float:
-        """Seconds until it is asked again."""
+    def _watch_rest(self, position: PtzPosition, now: float) -> None:
+        if not position.moving:
+            self._moving_since = None
+            if self._stuck:
+                self._stuck = False
+                self._on_health("cleared", f"{self._dome.name} rests again")
+        elif self._moving_since is None:
+            self._moving_since = now
+        elif not self._stuck and now - self._moving_since >= STUCK_S:
+            self._stuck = True
+            self._on_health(
+                "raised",
+                f"{self._dome.name} says for {STUCK_S / 60:g} minutes that it moves, and meanwhile nothing is "
+                "counted; end its tour, or, if it rests, update its firmware or leave out onvif",
+            )
+
+    async def _failed(self, error: SourceError, at_once: bool = False) -> float:
+        """Seconds until it is asked again. `at_once`: it is told though it is the first time."""
         log.info("%s", error)
         self._fails += 1
-        if not self._down and (self._fails >= FAILS or isinstance(error, AuthError)):
+        grave = at_once or self._fails >= FAILS or isinstance(error, AuthError)
+        if not self._down and grave:
             self._down = True
+            self._moving_since, self._stuck = None, False  # nobody knows, and what was raised is replaced
             self._on_health("raised", f"{error}; until then presets are recognised by the picture alone")
-        if self._fails < FAILS and not isinstance(error, AuthError):
+        if not grave:
             return self._every_s
         await self._dome.close()
         up_s = 0.0 if self._up_since is None else self._clock.monotonic() - self._up_since

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cli import wiring
-from events.clock import SystemClock
+from events.clock import ManualClock, SystemClock
 from events.errors import AuthError, ConfigError, DiskFull, SourceError
 from ingest.credentials import Credentials
 from ingest.onvif import PtzPoller, ask
@@ -188,3 +188,55 @@ def test_a_journal_without_room_does_not_end_the_asking() -> None:
     poller = wiring._poller(settings, lane, SystemClock())
     assert poller is not None
     poller._on_health("raised", "it does not answer")
+
+
+def test_a_dome_that_never_rests_is_told_and_when_it_rests() -> None:
+    heard, clock = Heard(), ManualClock(0)
+    url = "http://cam/onvif/device_service"
+    poller = PtzPoller(
+        url,
+        None,
+        clock,
+        heard.positions.append,
+        on_health=lambda state, text: heard.health.append((state, text)),
+    )
+    moves, rests = (PtzPosition(pan=0.0, tilt=0.0, zoom=0.0, moving=moving) for moving in (True, False))
+
+    def says(position: PtzPosition, seconds: int) -> list[str]:
+        for _ in range(seconds):
+            poller._tell(position)
+            clock.advance(1)
+        return [state for state, _ in heard.health]
+
+    assert says(moves, 290) == []
+    assert says(rests, 1) == []
+    assert says(moves, 300) == [], "it rested in between"
+    assert says(moves, 300) == ["raised"]
+    assert "says for 5 minutes that it moves" in heard.health[0][1]
+    assert "leave out onvif" in heard.health[0][1]
+    assert says(rests, 3) == ["raised", "cleared"]
+
+
+def test_a_fault_of_ours_is_told_and_the_asking_goes_on(device: OnvifDevice) -> None:
+    heard, faults = Heard(), [1, 2]
+
+    def on_position(position: PtzPosition) -> None:
+        if faults:
+            raise KeyError(faults.pop())
+        heard.positions.append(position)
+
+    poller = PtzPoller(
+        device.url,
+        LOGIN,
+        SystemClock(),
+        on_position,
+        every_s=0.02,
+        on_health=lambda state, text: heard.health.append((state, text)),
+    )
+    poller.start()
+    heard.until(lambda: len(heard.health) == 2, 20)
+    assert [state for state, _ in heard.health] == ["raised", "cleared"]
+    assert "failed (KeyError); see the log" in heard.health[0][1]
+    assert len(heard.positions) > 0
+    poller.stop()
+    poller.join()
