@@ -23,6 +23,9 @@ REMEMBER_S = 300.0
 """So long after its end an alert is remembered for others that are known late; so long, too, an end whose
 beginning is not known yet."""
 
+MOST_CAUSES = 100
+"""Causes that a joint alert names and remembers at most."""
+
 
 def joint_source(site: str, name: str) -> str:
     """CloudEvents source of a joint alert."""
@@ -49,7 +52,10 @@ class Told(msgspec.Struct):
     alert: str
     since_us: int
     causes: list[str]
+    """Of more than `MOST_CAUSES` those by which its end is told, in the order in which they joined."""
     updates: int = 0
+    count: int = 0
+    """All that were part of it; 0 in a snapshot of before: as many as `causes`."""
 
 
 class _Kept(msgspec.Struct):
@@ -188,7 +194,7 @@ class JointEngine:
         if told is not None and not chosen:
             self._part(kept, told, parts, said)
         elif told is not None:
-            self._join(kept, told, holding, fresh, said)
+            self._join(kept, told, parts, holding, fresh, said)
         elif chosen:
             within_s = kept.joint.within_s
             all_of_it = [a for alerts in holding for a in alerts if choose(holding, within_s, a.alert)]
@@ -223,24 +229,33 @@ class JointEngine:
         )
         id_ = event_id(self._site, "joint", joint.name, *causes, "raised")
         said.append(self._noted(joint.name, id_, data, max(a.raised_us for a in chosen)))
-        return Told(alert, max(sinces), causes)
+        return Told(alert, max(sinces), causes, count=len(all_of_it))
 
     def _join(
-        self, kept: _Kept, told: Told, holding: Sequence[Sequence[Known]], fresh: str, said: list[Noted]
+        self,
+        kept: _Kept,
+        told: Told,
+        parts: Sequence[Mapping[str, Known]],
+        holding: Sequence[Sequence[Known]],
+        fresh: str,
+        said: list[Noted],
     ) -> None:
         """Another alert of a part belongs to it now."""
         for alert in (a for alerts in holding for a in alerts if a.alert == fresh):
             if fresh in told.causes or not choose(holding, kept.joint.within_s, fresh):
                 return
+            told.count = max(told.count, len(told.causes)) + 1
             told.causes.append(fresh)
+            while len(told.causes) > MOST_CAUSES:
+                told.causes.remove(_dispensable(told.causes, parts))
             told.updates += 1
             data = AlertUpdated(
                 alert=told.alert,
                 rule=kept.joint.name,
                 detail={
                     "joined": fresh,
-                    "causes": float(len(told.causes)),
-                    "why": f"{alert.label} joined: {len(told.causes)} alerts are part of it by now",
+                    "causes": float(told.count),
+                    "why": f"{alert.label} joined: {told.count} alerts are part of it by now",
                 },
                 place=alert.place,
             )
@@ -291,6 +306,18 @@ def choose(parts: Sequence[Sequence[Known]], within_s: float, fresh: str = "") -
         if len(chosen) == len(parts):
             return chosen
     return []
+
+
+def _dispensable(causes: Sequence[str], parts: Sequence[Mapping[str, Known]]) -> str:
+    """The cause whose end says least about the end of the whole: one that is forgotten; else of the part with
+    the most of them one that has ended, or the oldest."""
+    mine = [[alerts[cause] for cause in causes if cause in alerts] for alerts in parts]
+    known = {alert.alert for alerts in mine for alert in alerts}
+    forgotten = next((cause for cause in causes if cause not in known), None)
+    if forgotten is not None:
+        return forgotten
+    most = max(mine, key=len)
+    return next((alert for alert in most if alert.until_us is not None), most[0]).alert
 
 
 def _end(alert: Known) -> tuple[int, int]:

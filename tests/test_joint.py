@@ -21,7 +21,7 @@ from events.events import (
     camera_source,
     sensor_source,
 )
-from events.joint import REMEMBER_S, JointEngine, joint_source
+from events.joint import MOST_CAUSES, REMEMBER_S, JointEngine, joint_source
 from events.joint_rules import Joint, Part, check_joints
 from events.noted import Noted
 
@@ -183,6 +183,28 @@ def test_another_alert_of_a_part_joins_and_keeps_it_open() -> None:
     assert words(engine, raised(LANE, "p3", 100)) == [], "too long after the manhole"
     assert words(engine, cleared(LANE, "p1", 110)) == []
     assert words(engine, cleared(LANE, "p2", 120)) == ["cleared"]
+
+
+@pytest.mark.parametrize("ends_after", [1, 1000], ids=["one after the other", "all stay open"])
+def test_an_alert_that_stays_open_remembers_so_many_causes_and_counts_on(ends_after: int) -> None:
+    """A manhole that is open all day, beside a busy lane."""
+    engine = JointEngine("town", [msgspec.structs.replace(JOINT, within_s=3600)])
+    feed(engine, raised(MANHOLE, "m1", 0), raised(LANE, "p0", 1))
+    said: list[Noted] = []
+    for n in range(1, 300):
+        said = feed(engine, raised(LANE, f"p{n}", n + 1))
+        if n > ends_after:
+            feed(engine, cleared(LANE, f"p{n - ends_after}", n + 1.5))
+    assert isinstance(said[0].data, AlertUpdated)
+    assert said[0].data.detail["causes"] == 301
+    assert "301 alerts are part of it" in str(said[0].data.detail["why"])
+    (kept,) = engine.snapshot()["joints"]
+    causes = kept["told"]["causes"]
+    assert len(causes) == MOST_CAUSES
+    assert {"m1", "p299"} <= set(causes), "of each part one, and the newest"
+    (over,) = feed(engine, cleared(MANHOLE, "m1", 400, at=405))
+    assert isinstance(over.data, AlertCleared)
+    assert (over.data.until_us, over.time_us) == (START + 400 * S, START + 405 * S)
 
 
 def test_all_that_is_open_and_near_is_a_cause() -> None:
