@@ -8,7 +8,7 @@ from events.media import CaptureMap
 from storage.journal import Journal
 from storage.rows import SegmentRow
 from storage.stills import picture_at
-from storage.trace import read_trace
+from storage.trace import Line, read_trace
 from storage.whereabouts import Whereabouts
 
 SURE_US = 1_500_000
@@ -16,6 +16,10 @@ SURE_US = 1_500_000
 
 _AROUND_US = 2_000_000
 """Traces of so long before and after a moment say where people were in it."""
+
+
+_KEPT = 16
+"""Traces that are kept parsed: who waits for a moment asks twice a second, and a trace is some 100 kB."""
 
 
 class Moments:
@@ -39,6 +43,8 @@ class Moments:
         self.streams = streams
         self._labels = labels
         self._clock = clock
+        self._parsed: dict[tuple[Path, int, int], list[Line]] = {}
+        """By path, size in bytes and time of the last change, the last asked for at the end."""
 
     def rows(self, camera: str, stream: str, start_us: int, end_us: int) -> list[SegmentRow]:
         """Segments that overlap the span; the open one counts as reaching to now."""
@@ -102,5 +108,22 @@ class Moments:
         return picture_at(self._footage, shown, at_us, hidden, capture, skew_us)
 
     def _whereabouts(self, rows: Sequence[SegmentRow]) -> Whereabouts:
-        traces = [read_trace(self._footage / row.trace_path) for row in rows if row.trace_path]
+        traces = [self._trace(self._footage / row.trace_path) for row in rows if row.trace_path]
         return Whereabouts(traces, self._labels)
+
+    def _trace(self, path: Path) -> list[Line]:
+        """Its lines, read again if it has changed since it was read last."""
+        try:
+            found = path.stat()
+        except OSError:
+            return read_trace(path)  # which says what is wrong
+        key = path, found.st_size, found.st_mtime_ns
+        lines = self._parsed.pop(key, None)
+        if lines is None:
+            for old in [old for old in self._parsed if old[0] == path]:
+                del self._parsed[old]
+            lines = read_trace(path)
+        self._parsed[key] = lines
+        while len(self._parsed) > _KEPT:
+            del self._parsed[next(iter(self._parsed))]
+        return lines

@@ -10,11 +10,15 @@ import pytest
 from events.errors import DiskFull
 from events.events import FaceCaptured, FaceDeleted
 from pipeline.afterwork import PATIENCE_S
+from pipeline.moments import Moments
 from pipeline.portraits import GROUP
 from storage.objects import FolderObjects
 from storage.sealing import unseal
 from storage.store import SqliteStore
+from storage.trace import Line, read_trace
+from storage.whereabouts import PERSONAL
 from tests.captured import CROPS, SEALED, WALK, captured, decoded, deleted, face_at, portraits
+from tests.clipmaker import START_US
 from tests.facekeys import IDENTITY, PASSPHRASE
 from tests.loopmaker import SIZE, draw
 from tests.recorded import Recorded, open_site, record
@@ -195,6 +199,34 @@ def test_where_it_is_not_known_who_is_there_all_is_hidden(
     crop = decoded(pictures[".jpg"])
     blocks = crop[:, 4::10]  # eight across, ten pixels each
     assert np.abs(crop[:, 2::10] - blocks).max() < 25
+
+
+def test_a_trace_is_parsed_again_only_when_it_has_changed(
+    site: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for a moment asks twice a second."""
+    parsed: list[Path] = []
+
+    def counted_read(path: Path) -> list[Line]:
+        parsed.append(path)
+        return read_trace(path)
+
+    monkeypatch.setattr("pipeline.moments.read_trace", counted_read)
+    moments = Moments(site.journal, site.footage, lambda _: "main", PERSONAL, site.clock)
+    at_us = START_US + 1_000_000
+    first = moments.hidden("gate", at_us).at(at_us)
+    read = len(parsed)
+    assert read == len(set(parsed)) > 0
+    assert moments.hidden("gate", at_us).at(at_us) == first
+    assert len(parsed) == read
+    lines = parsed[0].read_bytes().splitlines(keepends=True)
+    parsed[0].write_bytes(b"".join(lines[: len(lines) // 2]))
+    moments.hidden("gate", at_us)
+    assert len(parsed) == read + 1
+    assert len(moments._parsed) == read
+    monkeypatch.setattr("pipeline.moments._KEPT", 0)
+    moments.hidden("gate", at_us)
+    assert moments._parsed == {}
 
 
 def test_what_was_deleted_meanwhile_is_not_made(site: Recorded, tmp_path: Path) -> None:
