@@ -144,7 +144,7 @@ async def open_original(request: Request) -> Response:
 
 
 def _still_kept(console: Console, row: FaceRow) -> bool:
-    """Whether the original may be shown now. A deletion takes the file first; the store knows a little later."""
+    """Whether the original may be shown now. A deletion takes the file first; the store learns of it."""
     now = console.store.face(row.capture)
     kept = now is not None and now.state == "kept" and _in_time(console, row, True)
     return kept and _is_there(console, row.sealed)

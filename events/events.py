@@ -234,7 +234,8 @@ class Access(Payload, frozen=True, kw_only=True, tag="linli.access.viewed.v1"):
     who: str
     """The grant's name, or `unknown ADDRESS`."""
     what: str
-    """live, snapshot, clip, footage, face, original, deletion, preset, or the part of the page that was refused"""
+    """live, snapshot, clip, footage, face, original, deletion, preset, or the part of the page that was
+    refused"""
     object: str
     """Camera, alert, or part of the page."""
     plain: bool

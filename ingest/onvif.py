@@ -262,8 +262,8 @@ class PtzPoller:
             self._stuck = True
             self._on_health(
                 "raised",
-                f"{self._dome.name} says for {STUCK_S / 60:g} minutes that it moves, and meanwhile nothing is "
-                "counted; end its tour, or, if it rests, update its firmware or leave out onvif",
+                f"{self._dome.name} says for {STUCK_S / 60:g} minutes that it moves, and meanwhile nothing "
+                "is counted; end its tour, or, if it rests, update its firmware or leave out onvif",
             )
 
     async def _failed(self, error: SourceError, at_once: bool = False) -> float:

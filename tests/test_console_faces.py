@@ -387,7 +387,7 @@ def test_what_has_had_its_time_is_not_shown_though_its_file_is_still_there(
 def test_what_is_deleted_while_the_original_is_opened_is_not_shown(
     stage: Stage, officer: httpx.Client, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """Opening takes seconds, in a queue. The file goes first; or the store knows and the file is still there."""
+    """Opening takes seconds, in a queue. The file goes first; or the store knows and the file is there."""
 
     async def opened(*_: object) -> bytes:
         data = face(1)

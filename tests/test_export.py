@@ -465,4 +465,4 @@ def test_people_that_no_trace_can_know_of_are_not_said_to_be_hidden(
 def test_the_user_is_the_systems(monkeypatch: pytest.MonkeyPatch, recorded: Path, tmp_path: Path) -> None:
     monkeypatch.setenv("LOGNAME", "somebody else")
     assert export(recorded, tmp_path / "a.mp4", "--mask", "people", span=(0, 1))[0] == 0
-    assert looks(recorded)[-1].who == f"cli {exporting._user()}" != "cli somebody else"
+    assert looks(recorded)[-1].who == f"cli {exporting.user()}" != "cli somebody else"
