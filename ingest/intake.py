@@ -40,7 +40,14 @@ ANSWER_S = 30.0
 CROWDED = 20_000
 """With so many deliveries waiting, senders are told to try again."""
 
+MOST_SHOWN = 100
+"""So many refusals are in an answer at most."""
+
+CROWDED_BYTES = 64 << 20
+"""So much of requests that are under way or wait to be written is held; beyond it senders are told so too."""
+
 MIN_TOKEN = 16
+_CROWDED = "too many readings wait to be written; try again"
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via", "origin")
 
 
@@ -60,12 +67,14 @@ class _Problem(Exception):
 
 
 class _Waiting:
-    """One request's deliveries: done when all are settled."""
+    """One request's deliveries: done when all are settled. `bytes` are held from the first until then."""
 
-    def __init__(self) -> None:
+    def __init__(self, release: Callable[[int], None]) -> None:
         self._loop = asyncio.get_running_loop()
+        self._release = release
         self.done = asyncio.Event()
         self.left = 0
+        self.bytes = 0
 
     def settled(self, deliveries: Sequence[Delivery]) -> None:
         """Called by the journal's thread."""
@@ -75,7 +84,13 @@ class _Waiting:
     def _count(self, settled: int) -> None:
         self.left -= settled
         if self.left <= 0:
+            self.give_up()
             self.done.set()
+
+    def give_up(self) -> None:
+        """Nothing of it is held any more."""
+        self._release(self.bytes)
+        self.bytes = 0
 
 
 class Intake:
@@ -102,6 +117,7 @@ class Intake:
         self._senders, self._loopback = tuple(senders), loopback
         self._deliver, self._waiting, self._clock = deliver, waiting, clock
         self._max_bytes = max_bytes
+        self._held = 0
         self.app = Starlette(
             routes=[
                 Route("/readings", self._post, methods=["POST"]),
@@ -114,20 +130,24 @@ class Intake:
     async def _post(self, request: Request) -> Response:
         allowed = self._sender(request)
         if self._waiting() > CROWDED:
-            raise _Problem(503, "too many readings wait to be written; try again")
-        body = await self._body(request)
-        waiting = _Waiting()
-        deliveries = self._deliveries(request, body, waiting)
+            raise _Problem(503, _CROWDED)
+        waiting = _Waiting(self._release)
+        try:
+            deliveries = self._deliveries(request, await self._body(request, waiting), waiting)
+            if not deliveries:
+                raise _Problem(400, "the batch is empty")
+        except BaseException:
+            waiting.give_up()
+            raise
         for delivery in deliveries:
             delivery.only = allowed
         waiting.left = len(deliveries)
         for delivery in deliveries:
             self._deliver(delivery)
         try:
-            await asyncio.wait_for(waiting.done.wait(), ANSWER_S if deliveries else 0.001)
+            await asyncio.wait_for(waiting.done.wait(), ANSWER_S)
         except TimeoutError:
-            if deliveries:
-                raise _Problem(503, "the journal could not be written; try again") from None
+            raise _Problem(503, "the journal could not be written; try again") from None
         return _answer(deliveries)
 
     def _sender(self, request: Request) -> frozenset[str] | None:
@@ -147,18 +167,23 @@ class Intake:
             return None
         raise _Problem(401, "a bearer token is needed; see [[sensors.http.gateway]] of the site file")
 
-    async def _body(self, request: Request) -> bytes:
+    def _release(self, size: int) -> None:
+        self._held -= size
+
+    async def _body(self, request: Request, waiting: _Waiting) -> bytes:
         said = request.headers.get("content-length", "0")
         too_large = _Problem(413, f"a request may have {self._max_bytes} bytes; send less at once")
         if said.isdigit() and int(said) > self._max_bytes:
             raise too_large
         parts: list[bytes] = []
-        size = 0
         try:
             async for part in request.stream():
-                size += len(part)
-                if size > self._max_bytes:
+                waiting.bytes += len(part)
+                self._held += len(part)
+                if waiting.bytes > self._max_bytes:
                     raise too_large
+                if self._held > CROWDED_BYTES:
+                    raise _Problem(503, _CROWDED)
                 parts.append(part)
         except ClientDisconnect:
             raise _Problem(408, "the request did not come to its end") from None  # nobody reads it
@@ -206,12 +231,22 @@ def _delivery(event: CloudEvent, sensor: str, now: int, origin: _Waiting) -> Del
 
 def _answer(deliveries: Sequence[Delivery]) -> Response:
     accepted = sum(delivery.accepted for delivery in deliveries)
+    more = sum(delivery.refused_more for delivery in deliveries)
     refused = [refusal for delivery in deliveries for refusal in delivery.refused]
     if refused and not accepted:
         if all(refusal.why == "forbidden" for refusal in refused):
-            raise _Problem(403, "the token is not for these sensors", refused)
-        raise _Problem(400, refused[0].text, refused)
-    return _json(200, {"accepted": accepted, "refused": [_shown(refusal) for refusal in refused]})
+            raise _Problem(403, "the token is not for these sensors", refused[:MOST_SHOWN])
+        also = f" (and {len(refused) + more - MOST_SHOWN} more)" if len(refused) + more > MOST_SHOWN else ""
+        raise _Problem(400, refused[0].text + also, refused[:MOST_SHOWN])
+    if not accepted:
+        raise _Problem(400, "no reading is in it")
+    body: dict[str, object] = {
+        "accepted": accepted,
+        "refused": [_shown(refusal) for refusal in refused[:MOST_SHOWN]],
+    }
+    if len(refused) + more > MOST_SHOWN:
+        body["more_refused"] = len(refused) + more - MOST_SHOWN
+    return _json(200, body)
 
 
 def _shown(refusal: Refusal) -> dict[str, str]:

@@ -36,7 +36,8 @@ class GuardedProtocol(H11Protocol):
         """Counted by address; its time begins."""
         super().connection_made(transport)
         host = self.client[0] if self.client else ""
-        same = sum(bool(other.client) and other.client[0] == host for other in self.connections)
+        peers = [getattr(other, "client", None) for other in self.connections]
+        same = sum(peer[0] == host for peer in peers if peer)
         if same > PER_ADDRESS and not is_loopback(host):
             transport.abort()
         else:

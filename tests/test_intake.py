@@ -154,7 +154,9 @@ def test_a_batch(served: Served) -> None:
     answer = served.post("/readings", body, "application/cloudevents-batch+json")
     assert answer.json() == {"accepted": 5, "refused": []}
     assert served.levels()[-5:] == [0, 1, 2, 3, 4]
-    assert served.post("/readings", [], "application/cloudevents-batch+json").json()["accepted"] == 0
+    problem = refused(served.post("/readings", [], "application/cloudevents-batch+json"), 400)
+    assert problem["detail"] == "the batch is empty"
+    assert served.post("/readings/m2", [], "application/senml+json").status_code == 400
 
 
 def test_a_second_try_is_the_same_reading(served: Served) -> None:
@@ -311,7 +313,7 @@ def test_what_is_settled_after_the_server_has_stopped_harms_nobody() -> None:
     """The journal's thread would die of an error, and with it all that it has still to write."""
 
     async def begun() -> intake_module._Waiting:
-        return intake_module._Waiting()
+        return intake_module._Waiting(lambda _: None)
 
     asyncio.run(begun()).settled([])
 
@@ -406,3 +408,38 @@ def test_another_machine_may_have_so_many_connections(
         connection.close()
     time.sleep(0.2)
     assert served.post("/readings/m4", "1", "text/plain").status_code == 200
+
+
+def test_so_many_bytes_wait_at_most(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever became of the requests before, what they held is given back."""
+    monkeypatch.setattr(intake_module, "CROWDED_BYTES", 15_000)
+    monkeypatch.setattr(intake_module, "ANSWER_S", 0.2)
+    for body, status in ((b" " * 14_000 + b"1", 200), (b"?" * 14_000, 400), (b"1" * 25_000, 413)) * 2:
+        assert served.post("/readings/m4", body, "text/plain").status_code == status
+    real, held = served.journal.record, threading.Event()
+
+    def slow(*args: Any, **more: Any) -> None:
+        held.wait(10)
+        real(*args, **more)
+
+    monkeypatch.setattr(served.journal, "record", slow)
+    first = refused(served.post("/readings/m4", b" " * 9_000 + b"1", "text/plain"), 503)
+    assert "journal" in first["detail"], "it is taken, and waits"
+    second = served.post("/readings/m4", b" " * 9_000 + b"1", "text/plain")
+    assert refused(second, 503)["detail"].startswith("too many readings wait")
+    assert second.headers["retry-after"]
+    held.set()
+    monkeypatch.setattr(intake_module, "ANSWER_S", 10)
+    monkeypatch.setattr(served.journal, "record", real)
+    time.sleep(0.5)
+    assert served.post("/readings/m4", b" " * 9_000 + b"1", "text/plain").status_code == 200
+
+
+def test_an_answer_shows_so_many_refusals_at_most(served: Served) -> None:
+    pack = [{"bn": "urn:m2:", "n": "level", "u": "kg", "v": 1}] + [{"n": "level", "u": "kg", "v": 1}] * 249
+    problem = refused(served.post("/readings/m2", pack, "application/senml+json"), 400)
+    assert len(problem["errors"]) == 100
+    assert problem["detail"].endswith("(and 150 more)")
+    pack.append({"n": "level", "u": "m", "v": 1})
+    answer = served.post("/readings/m2", pack, "application/senml+json").json()
+    assert (answer["accepted"], len(answer["refused"]), answer["more_refused"]) == (1, 100, 150)
