@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -189,6 +190,9 @@ class PtzPoller:
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"ptz {self._dome.name}", daemon=True)
 
+    def __repr__(self) -> str:
+        return f"the asking of {self._dome.name}"
+
     def start(self) -> None:
         """Begin."""
         self._thread.start()
@@ -226,8 +230,10 @@ class PtzPoller:
                         self._tell(position)
                 except SourceError as e:
                     wait_s = await self._failed(e)
-                except Exception as e:  # a fault of ours: else the thread ends, and nobody asks any more
-                    log.exception("%s: the asking failed", self._dome.name)
+                except Exception as e:  # noqa: BLE001 - a fault of ours: else the thread ends, and nobody asks
+                    # Without the message: it may carry what was asked with.
+                    where = "".join(traceback.format_tb(e.__traceback__))
+                    log.error("%s: %s\n%s", self._dome.name, type(e).__name__, where)
                     fault = f"asking {self._dome.name} failed ({type(e).__name__}); see the log"
                     wait_s = await self._failed(SourceError(fault), at_once=True)
                 with contextlib.suppress(TimeoutError):

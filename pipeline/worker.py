@@ -81,6 +81,10 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Beside(Protocol):
     """A thread beside the readers: what asks a dome where it looks."""
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+
     def start(self) -> None:
         """Begin."""
 
@@ -109,6 +113,8 @@ class Worker:
         self._name = name
         self._polls = polls
         self._beside = beside
+        self._ended: set[int] = set()
+        """Those beside that ended by themselves, by their place, and were reported."""
         self._readers = list(readers)
         self._lanes = list(lanes)
         self._scheduler = scheduler
@@ -135,6 +141,7 @@ class Worker:
                 self.write(status)
                 self._report_shedding()
                 self._poll()
+                self._report_ended()
                 if not self._scheduler.alive:
                     raise LinliError(f"the analysis ended: {self._scheduler.failure}")
         finally:
@@ -162,6 +169,13 @@ class Worker:
                 poll()
             except StorageError as e:  # the next round tries again
                 log.error("%s", e)
+
+    def _report_ended(self) -> None:
+        """They see to their own faults; one that has ended all the same ends no camera, but is told."""
+        for n, one in enumerate(self._beside):
+            if not one.alive and n not in self._ended:
+                self._ended.add(n)
+                log.error("%s: %s ended by itself; start the services again, and report it", self._name, one)
 
     def _report_shedding(self) -> None:
         for lane in self._lanes:

@@ -217,8 +217,10 @@ def test_a_dome_that_never_rests_is_told_and_when_it_rests() -> None:
     assert says(rests, 3) == ["raised", "cleared"]
 
 
-def test_a_fault_of_ours_is_told_and_the_asking_goes_on(device: OnvifDevice) -> None:
-    heard, faults = Heard(), [1, 2]
+def test_a_fault_of_ours_is_told_and_the_asking_goes_on(
+    device: OnvifDevice, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard, faults = Heard(), [SECRET, SECRET]
 
     def on_position(position: PtzPosition) -> None:
         if faults:
@@ -240,3 +242,5 @@ def test_a_fault_of_ours_is_told_and_the_asking_goes_on(device: OnvifDevice) -> 
     assert len(heard.positions) > 0
     poller.stop()
     poller.join()
+    assert "test_onvif.py" in caplog.text  # where it happened
+    assert SECRET not in caplog.text + str(heard.health)

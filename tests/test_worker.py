@@ -191,3 +191,27 @@ def test_a_worker_opens_opencv_with_one_thread(tmp_path: Path, monkeypatch: pyte
     built = wiring.worker(loaded, 0, 1, SystemClock())
     built._journal.close()
     assert asked == [1]
+
+
+def test_a_thread_beside_that_ended_by_itself_is_told_once(
+    tmp_path: Path, endless: Callable[[], Source], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Ended:
+        alive = False
+
+        def __repr__(self) -> str:
+            return "the asking of a dome"
+
+        def start(self) -> None: ...
+
+        def stop(self) -> None: ...
+
+        def join(self, timeout_s: float) -> None: ...
+
+    made = Rig(tmp_path, endless)
+    made.worker._beside = [Ended()]
+    made.worker._report_ended()
+    with made:
+        until(lambda: made.status.exists(), 10, "a round")
+    told = [r for r in caplog.records if "the asking of a dome ended by itself" in r.getMessage()]
+    assert len(told) == 1
