@@ -25,9 +25,6 @@ from ingest.gate import Luma
 GRID = 80
 """Cells of the grid across the picture."""
 
-BLOCKS = (6, 8)
-"""Rows and columns of blocks in which the grid is compared."""
-
 TILES = (4, 8)
 """Rows and columns of tiles for which sharpness is given."""
 
@@ -56,7 +53,7 @@ Field = NDArray[np.float32]
 def grid(cells: Luma) -> Luma:
     """The gate's cells, 160 across, made half as fine."""
     height, width = cells.shape
-    size = (GRID, max(BLOCKS[0], round(GRID * height / width)))
+    size = (GRID, max(2, round(GRID * height / width)))
     return cast(Luma, cv2.resize(cells, size, interpolation=cv2.INTER_AREA))
 
 
@@ -71,11 +68,6 @@ def edges(coarse: Luma) -> tuple[Field, NDArray[np.float32]]:
     scale = length / (square + 1e-6)
     field = cv2.merge([(xx - yy) * scale, 2.0 * gx * gy * scale])
     return cast(Field, field), cast(NDArray[np.float32], length)
-
-
-def block_means(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of each block, [6, 8] or, of several channels, [6, 8, channels]."""
-    return cast(NDArray[np.float32], cv2.resize(values, BLOCKS[::-1], interpolation=cv2.INTER_AREA))
 
 
 @lru_cache(maxsize=8)

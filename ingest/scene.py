@@ -15,27 +15,21 @@ leaves the other half seen. The reference follows blocks that are seen by a sixt
 every ten seconds, the others every minute, and stands still while anything is wrong.
 """
 
-import base64
 from typing import Any
 
-import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from events.media import TICKS
-from ingest import faults
+from ingest import blocks, faults
+from ingest.blocks import Levels
 from ingest.faults import Field
 from ingest.gate import Luma
+from ingest.shifts import Shifts
 
 LEARN = 5
 """Keyframes of which the first reference is the mean."""
-
-SHIFT = 0.03
-"""Share of the picture's width from which a steady shift is a turn."""
-
-SHAKE = 0.5
-"""Cells from keyframe to keyframe that are shaking."""
 
 FOLLOW_S = 10.0
 """How often the reference follows the picture; where the scene is not seen, six times more rarely."""
@@ -44,32 +38,18 @@ ABSORB_S = 3600.0
 """How long a new view has to stand to become the camera's view."""
 
 _SLOWNESS = 16
-_EDGED = 0.06
 _NOISE = 0.0054
 """Edges of four times the noise in the grid, over the square of the noise in the picture."""
 
-_SEEN = 0.4
 _BLANK = 0.3
 _LEFT = 0.15
 _BRIGHT = 232
 _DARK = 50.0
 """Where all but a fifth of the scene has become darker than this, nothing is said of it."""
 
-_SURE = 8.0
-_BETTER = 0.1
-_OVERLAP = 0.3
-_WIDE = 8.0
-"""Cells over which nothing shakes."""
 _DULL = 0.45
 _FLAT = 0.5
 _LIT = 6.0
-_MATCH = 0.04
-"""Less by which the edges may match until the shift is measured; half a cell makes it 0.08."""
-
-_FEW = 6
-"""Blocks with edges, or tiles with steps, that are needed to judge at all."""
-
-Levels = NDArray[np.float32]
 
 
 class Sight(msgspec.Struct, frozen=True):
@@ -112,7 +92,7 @@ class Scene:
 
     def begin(self) -> None:
         """A new epoch: the scene is kept."""
-        self._shifts: list[tuple[int, float, float]] = []
+        self._shifts = Shifts()
         self._followed = self._slowly = -1
         self._other_at = -1
         self._cells: Luma | None = None
@@ -138,32 +118,33 @@ class Scene:
             return BLIND
         self._draw(reference)
         field, structure, light, match = self._compare(coarse)
-        valid = self._structure >= max(_EDGED, _NOISE * self._tiles.noise**2)
+        valid = self._structure >= max(blocks.EDGED, _NOISE * self._tiles.noise**2)
         count = int(np.count_nonzero(valid))
-        if count < _FEW or self._dark:
-            self._shifts.clear()
+        if count < blocks.FEW or self._dark:
+            self._shifts = Shifts()
             return BLIND
-        left = structure / np.maximum(self._structure, _EDGED)
+        left = structure / np.maximum(self._structure, blocks.EDGED)
         # The light may have gone down everywhere.
         whole = min(1.0, float(np.sort(left[valid])[count * 9 // 10]))
-        seen = (match >= _SEEN) & (left >= _LEFT * whole)
+        seen = (match >= blocks.SEEN) & (left >= _LEFT * whole)
         blank = ~seen & (left < _BLANK)
         self._seen_blocks = seen | ~valid
         share_seen = np.count_nonzero(seen & valid) / count
         covered = bool(np.count_nonzero(blank & valid) >= 0.6 * count and share_seen <= 0.35)
         dazzled = np.count_nonzero((light >= _BRIGHT) & (self._light < _BRIGHT))
-        gone = bool(share_seen <= 0.25 and not _in_part(seen, valid))
-        aside = self._shift(pts, field)
-        shaken, since = self._shaking()
+        gone = bool(share_seen <= 0.25 and not blocks.in_part(seen, valid))
+        known = self._shifts.measure(pts, field, (self._field, self._spectrum), (self._match, self._usual))
+        aside = self._shifts.aside() if known else False
+        shaken = self._shifts.shaking()
         off = np.sort(np.abs(light - self._light), axis=None)[light.size // 2]
         return Sight(
             glare=bool(dazzled >= 0.2 * light.size and share_seen <= 0.55),
             covered=covered,
             turned=None if aside is None else not covered and (aside or gone),
-            shaken=shaken,
+            shaken=shaken is not None,
             defocused=self._defocused(bool(off <= _LIT)),
-            shift=(self._shifts[-1][1] / faults.GRID, self._shifts[-1][2] / faults.GRID) if aside else (0, 0),
-            shaken_since=since,
+            shift=self._shifts.last if aside else (0.0, 0.0),
+            shaken_since=-1 if shaken is None else shaken,
         )
 
     def _draw(self, reference: Luma) -> None:
@@ -171,7 +152,7 @@ class Scene:
         if self._drawn:
             return
         self._field, length = faults.edges(reference)
-        means = _block_means(length, length * length, reference.astype(np.float32))
+        means = blocks.block_means(length, length * length, reference.astype(np.float32))
         self._structure, self._power, self._light = means[..., 0], means[..., 1], means[..., 2]
         self._dark = float(np.sort(self._light, axis=None)[self._light.size * 4 // 5]) < _DARK
         self._spectrum = faults.spectrum(self._field)
@@ -182,51 +163,11 @@ class Scene:
         field, length = faults.edges(coarse)
         product = field * self._field
         both = product[..., 0] + product[..., 1]
-        means = _block_means(length, length * length, both, coarse.astype(np.float32))
+        means = blocks.block_means(length, length * length, both, coarse.astype(np.float32))
         powers = means[..., 1] * self._power
-        whole = float(means[..., 2].sum()) / (float(means[..., 1].sum() * self._power.sum()) ** 0.5 + 1e-6)
-        self._match = whole
+        power = float(means[..., 1].sum() * self._power.sum())
+        self._match = float(means[..., 2].sum()) / (power**0.5 + 1e-6)
         return field, means[..., 0], means[..., 3], means[..., 2] / np.sqrt(powers + 1e-6)
-
-    def _shift(self, pts: int, field: Field) -> bool | None:
-        """Is the picture shifted far? None: it comes and goes, and is rather shaken. Remembers the shift."""
-        if self._match >= self._usual - _MATCH:
-            dx = dy = 0.0  # as well as ever: it need not be measured
-        else:
-            dx, dy, sure = faults.shift(faults.spectrum(field), self._spectrum)
-            if sure < _SURE:
-                return False
-            # Planks and fences look alike after a step, so the edges must match better there than here.
-            x, y = round(dx), round(dy)
-            better = self._match + _BETTER if x or y else 0.0
-            if faults.overlap(field, self._field, x, y) < max(better, _OVERLAP):
-                return False
-        self._shifts.append((pts, dx, dy))
-        del self._shifts[:-5]
-        return self._aside()
-
-    def _steps(self) -> list[float]:
-        """How far it went from keyframe to keyframe, in cells."""
-        pairs = zip(self._shifts, self._shifts[1:], strict=False)
-        return [max(abs(a[1] - b[1]), abs(a[2] - b[2])) for a, b in pairs]
-
-    def _aside(self) -> bool | None:
-        """Is it shifted far? None: it comes and goes, and is rather shaken."""
-        _, dx, dy = self._shifts[-1]
-        far = max(abs(dx), abs(dy)) >= SHIFT * faults.GRID
-        step = self._steps()[-1] if len(self._shifts) > 1 else 0.0
-        if step < SHAKE or max(abs(dx), abs(dy)) > _WIDE:
-            return far
-        _, x, y = self._shifts[-2]
-        begins = far and max(abs(x), abs(y)) < SHAKE
-        return True if begins else None
-
-    def _shaking(self) -> tuple[bool, int]:
-        """Is it, and when did it begin?"""
-        steps = self._steps()[-4:]
-        first = next((n for n, step in enumerate(steps) if step >= SHAKE), 0)
-        shaken = sum(SHAKE <= step < _WIDE for step in steps) >= 3 and steps[-1] >= SHAKE / 2
-        return shaken, self._shifts[-len(steps) + first][0] if shaken else -1
 
     def _defocused(self, as_lit: bool) -> bool | None:
         """`as_lit`: the blocks are as light as the reference's; blur leaves them so."""
@@ -235,7 +176,7 @@ class Scene:
             return True if as_lit and step < _FLAT * self._step else None
         known = (self._sharp > 0) & (count >= 4)
         tiles = int(np.count_nonzero(known))
-        if tiles < _FEW:
+        if tiles < blocks.FEW:
             return None
         return bool(np.count_nonzero(sharp[known] < _DULL * self._sharp[known]) >= 0.7 * tiles)
 
@@ -279,14 +220,12 @@ class Scene:
             return
         self._followed = pts
         off = coarse.astype(np.int16) - reference
-        step = -((-off) // _SLOWNESS) * (off > 0) + (off // _SLOWNESS) * (
-            off < 0
-        )  # away from 0, by one at least
+        step = np.sign(off) * ((np.abs(off) + _SLOWNESS - 1) // _SLOWNESS)
         if pts - self._slowly >= 6 * FOLLOW_S * TICKS:
             self._slowly = pts
         elif self._seen_blocks is not None:
-            step *= _spread(self._seen_blocks, coarse.shape)
-        self._reference = (reference + step.astype(np.int16)).astype(np.uint8)
+            step *= blocks.spread(self._seen_blocks, coarse.shape)
+        self._reference = (reference + step).astype(np.uint8)
         self._drawn = False
 
     def settle(self, pts: int) -> bool:
@@ -300,7 +239,7 @@ class Scene:
         if self._other_at >= 0:
             self._other_s += max(0, pts - self._other_at) / TICKS
         self._other_at = pts
-        if not _alike(coarse, self._other):
+        if not blocks.alike(coarse, self._other):
             self._other, self._other_s = coarse.copy(), 0.0
             return False
         self._other = (self._other + np.sign(coarse.astype(np.int16) - self._other)).astype(np.uint8)
@@ -309,7 +248,7 @@ class Scene:
         self._reference, self._learnt, self._drawn = self._other, LEARN, False
         self._usual = 0.0
         self.resized()
-        self._shifts.clear()
+        self._shifts = Shifts()
         self.returned()
         return True
 
@@ -322,65 +261,24 @@ class Scene:
     def snapshot(self) -> dict[str, Any]:
         """The whole state as JSON values."""
         return {
-            "reference": _packed(self._reference),
+            "reference": blocks.packed(self._reference),
             "learnt": self._learnt,
             "step": self._step,
             "usual": self._usual,
             "sharp": [float(v) for v in self._sharp.ravel()],
-            "other": _packed(self._other),
+            "other": blocks.packed(self._other),
             "other_s": self._other_s,
             "at": [self._followed, self._slowly, self._other_at],
-            "shifts": self._shifts,
+            "shifts": self._shifts.found,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a snapshot, bit for bit."""
-        self._reference, self._other = _unpacked(state["reference"]), _unpacked(state["other"])
+        self._reference, self._other = blocks.unpacked(state["reference"]), blocks.unpacked(state["other"])
         self._learnt, self._other_s = state["learnt"], state["other_s"]
         self._step, self._usual = state["step"], state["usual"]
         self._sharp = np.array(state["sharp"], np.float32).reshape(faults.TILES)
         self._followed, self._slowly, self._other_at = state["at"]
-        self._shifts = [(pts, dx, dy) for pts, dx, dy in state["shifts"]]
+        self._shifts = Shifts()
+        self._shifts.found = [(pts, dx, dy) for pts, dx, dy in state["shifts"]]
         self._cells, self._drawn = None, False
-
-
-def _in_part(seen: NDArray[np.bool_], valid: NDArray[np.bool_]) -> bool:
-    """Is the scene there in some half of the picture? Then something stands before the rest."""
-    rows, columns = seen.shape
-    halves = (np.s_[: rows // 2], np.s_[rows // 2 :], np.s_[:, : columns // 2], np.s_[:, columns // 2 :])
-    for half in halves:
-        edged = int(np.count_nonzero(valid[half]))
-        if edged >= _FEW and np.count_nonzero(seen[half] & valid[half]) >= 0.5 * edged:
-            return True
-    return False
-
-
-def _block_means(*channels: Levels) -> Levels:
-    return faults.block_means(np.asarray(cv2.merge(channels), np.float32))
-
-
-def _alike(a: Luma, b: Luma) -> bool:
-    """Whether two grids show the same scene."""
-    (fa, la), (fb, lb) = faults.edges(a), faults.edges(b)
-    power = faults.block_means(la * la) * faults.block_means(lb * lb)
-    match = faults.block_means(fa[..., 0] * fb[..., 0] + fa[..., 1] * fb[..., 1]) / np.sqrt(power + 1e-6)
-    edged = faults.block_means(lb) >= _EDGED
-    return bool(2 * np.count_nonzero(match[edged] >= _SEEN) > np.count_nonzero(edged))
-
-
-def _spread(blocks: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """A value for each block as one for each cell."""
-    rows = np.arange(shape[0]) * blocks.shape[0] // shape[0]
-    columns = np.arange(shape[1]) * blocks.shape[1] // shape[1]
-    return np.asarray(blocks[rows[:, None], columns], np.bool_)
-
-
-def _packed(grid: Luma | None) -> list[Any] | None:
-    return None if grid is None else [*grid.shape, base64.b64encode(grid.tobytes()).decode()]
-
-
-def _unpacked(packed: list[Any] | None) -> Luma | None:
-    if packed is None:
-        return None
-    height, width, text = packed
-    return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width)

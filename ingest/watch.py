@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ingest import faults, gate
+from ingest import blocks, faults, gate
 from ingest.conditions import HIDES, RULES, Change, Condition, What
 from ingest.gate import Luma
 from ingest.repeats import Repeat, Repeats
@@ -138,7 +138,7 @@ class PictureWatch:
             "conditions": [[c.since, c.seen, c.good, c.unsure, c.raised] for c in self._conditions.values()],
             "repeats": self._repeats.snapshot(),
             "scene": self._scene.snapshot(),
-            "cells": gate._pack(self._cells),
+            "cells": blocks.packed(self._cells),
             "size": self._size,
             "moved": self._moved,
         }
@@ -149,7 +149,7 @@ class PictureWatch:
             condition.since, condition.seen, condition.good, condition.unsure, condition.raised = row
         self._repeats.restore(state["repeats"])
         self._scene.restore(state["scene"])
-        self._cells = gate._unpack(state["cells"])
+        self._cells = blocks.unpacked(state["cells"])
         self._size = tuple(state["size"])
         self._moved = state["moved"]
 

@@ -12,7 +12,8 @@ import pytest
 from events.media import TICKS
 from ingest import faults, gate
 from ingest.watch import PictureWatch
-from testbed.faults import FAULTS, HARMLESS, Grey, NoiseField, Synthetic, blur, shake, turn
+from testbed.faults import FAULTS, Grey, NoiseField, Synthetic, blur, shake, turn
+from testbed.harmless import HARMLESS
 
 SIZE = (640, 360)
 GOP_S = 2
