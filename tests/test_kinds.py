@@ -39,6 +39,7 @@ from testbed.rtsp import GstServer, Mount, ServerMissing
 from tests import kindworks
 from tests.brightmodel import bright_model
 from tests.conftest import need_server
+from tests.facekeys import RECIPIENT
 from tests.kindworks import STOPS, Follower, Sender, linli, position_of, post
 from tests.noisemaker import encode_noise
 from tests.siteworks import Site, until
@@ -173,18 +174,23 @@ class Stage:
     def __init__(self, folder: Path, cameras: Cameras, device: OnvifDevice) -> None:
         self.folder, self.cameras, self.device = folder, cameras, device
         self.console, self.readings = free_port(), free_port()
-        self.recipient = self._keygen()
         bright_model(folder)
-        self.path = self.site("dome")
         self.environ = {"DOME_LOGIN": ":".join(LOGIN)}
 
-    def site(self, mount: str) -> Path:
+    def prepare(self) -> None:
+        """A key, meanwhile the presets; then the site file that is run."""
+        with ThreadPoolExecutor(1) as beside:
+            key = beside.submit(self._keygen)
+            self._learn()
+            self.path = self._site("dome", key.result())
+
+    def _site(self, mount: str, recipient: str = RECIPIENT) -> Path:
         """A site file whose dome is that mount; all share one data folder."""
         url = self.cameras.server.url
         text = SITE.format(
             console=self.console,
             readings=self.readings,
-            recipient=self.recipient,
+            recipient=recipient,
             onvif=self.device.url,
             dome=url(mount),
             door=url("door"),
@@ -210,7 +216,7 @@ class Stage:
         assert done.returncode == 0, done.stderr
         return done.stdout.split()[-1]
 
-    def learn(self) -> None:
+    def _learn(self) -> None:
         """Teach the presets from the live camera, which is turned to each."""
         for stop in STOPS:
             self.device.position = position_of(
@@ -219,7 +225,7 @@ class Stage:
             args = (
                 "presets",
                 "learn",
-                self.site(f"at-{stop.preset}"),
+                self._site(f"at-{stop.preset}"),
                 "--camera",
                 "dome",
                 "--preset",
@@ -310,7 +316,7 @@ def play(stage: Stage, site: Site) -> Told:
 def test_live_killed_and_replayed_are_the_same(cameras: Cameras, tmp_path: Path) -> None:
     with OnvifDevice(*LOGIN) as device:
         stage = Stage(tmp_path, cameras, device)
-        stage.learn()
+        stage.prepare()
         site = Site(stage.path, stage.environ)
         try:
             with Follower(cameras.server, "dome", cameras.poses, device):

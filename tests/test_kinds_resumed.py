@@ -150,13 +150,13 @@ def check(kind: tuple[Open, Path, Policy], folder: Path, killed_at: int) -> list
     replayer = Replayer("town", "gate", "main", site.journal, site.footage, site.model)
     difference = replayer.as_seen(site.make_lane)
     assert (difference.missing, difference.extra) == ((), ())
-    lost = [e for e in before if e.pts > 9000 * (killed_at - 10)]  # perhaps of pictures that the kill took
+    lost = [e for e in after if e.pts > 9000 * (killed_at - 10)]  # perhaps of pictures that the kill took
     assert len(said(site)) - len(lost) <= difference.same <= len(said(site))
     site.journal.close()
     return expected
 
 
-@pytest.mark.parametrize("killed_at", [8, 27, 43, 61, 83, 104, 121])
+@pytest.mark.parametrize("killed_at", [27, 43, 64, 83, 121])
 def test_a_killed_dome_is_resumed_and_replayed(
     dome: tuple[Open, Path, Policy], tmp_path: Path, killed_at: int
 ) -> None:
@@ -166,7 +166,7 @@ def test_a_killed_dome_is_resumed_and_replayed(
         assert len([e for e in expected if isinstance(e.data, ViewChanged)]) >= 4
 
 
-@pytest.mark.parametrize("killed_at", [33, 48, 66, 84, 101, 118])
+@pytest.mark.parametrize("killed_at", [33, 48, 84, 118])
 def test_a_killed_face_camera_is_resumed_and_replayed(
     door: tuple[Open, Path, Policy], tmp_path: Path, killed_at: int
 ) -> None:
