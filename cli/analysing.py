@@ -11,6 +11,8 @@ import msgspec
 
 from cli.settings import Camera, Settings
 from detectors import manifest, onnx_detector
+from detectors.detections import Tracker
+from detectors.face_tracking import FACE_SCORES, FaceTracker
 from detectors.onnx_detector import OnnxDetector
 from detectors.shots import BestShots, CaptureArea, ShotSettings
 from detectors.tracking import ByteTracker, Scores
@@ -25,9 +27,6 @@ from pipeline.loop import CameraLoop
 from pipeline.meter import Meter
 from pipeline.policy import Policy
 from storage.references import Learned, References
-
-FACE_SCORES = Scores(low=0.3, high=0.5, new=0.5)
-"""Thresholds of the tracker for faces: the face detector is surer of itself than the other."""
 
 
 def detector(settings: Settings) -> OnnxDetector:
@@ -99,9 +98,10 @@ def loop(
             grounds(camera),
             camera.place,
         ),
-        ByteTracker(scores=scores(settings, camera)),
+        _tracker(settings, camera),
         meter,
-        look_closer=model.manifest.input if settings.file.model.crops else None,
+        # A passing face is small against its picture: it is looked for where something moves.
+        look_closer=model.manifest.input if settings.file.model.crops or camera.kind == "face" else None,
         views=_views(settings, camera) if camera.kind == "dome" else None,
         faces=_faces(settings, camera) if camera.kind == "face" else None,
     )
@@ -117,6 +117,11 @@ def _views(settings: Settings, camera: Camera) -> Views:
     ids = {preset.id for preset in camera.preset}
     pictures = {id: shown for id, shown in known.pictures.items() if id in ids}
     return Views(pictures, known.positions)
+
+
+def _tracker(settings: Settings, camera: Camera) -> Tracker:
+    used = scores(settings, camera)
+    return FaceTracker(scores=used) if camera.kind == "face" else ByteTracker(scores=used)
 
 
 def _faces(settings: Settings, camera: Camera) -> Faces:
