@@ -4,7 +4,7 @@ import hashlib
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -48,7 +48,9 @@ def sensors(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Sen
         journal,
         clock,
         (file.sensors.window_s, file.sensors.backlog_s),
-        [f"{broker.host}:{broker.port}" for broker in file.sensors.mqtt],
+        dict(
+            zip(broker_names(file.sensors.mqtt), (broker.topics for broker in file.sensors.mqtt), strict=True)
+        ),
     )
     topics = sorted({sensor.topic for sensor in file.sensor if sensor.topic})
     subscribers = [
@@ -56,6 +58,16 @@ def sensors(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Sen
         for n, broker in enumerate(file.sensors.mqtt)
     ]
     return SensorProcess(hub, subscribers, _server(settings, senders, hub, clock), journal)
+
+
+def broker_names(brokers: Sequence[Broker]) -> list[str]:
+    """Of their connections: host and port, with a number from the second one to the same broker."""
+    names: list[str] = []
+    for broker in brokers:
+        name = f"{broker.host}:{broker.port}"
+        same = sum(other.partition(" ")[0] == name for other in names)
+        names.append(f"{name} #{same + 1}" if same else name)
+    return names
 
 
 def secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[list[Sender], list[Credentials | None]]:
@@ -79,7 +91,7 @@ def _subscriber(
     clock: Clock,
 ) -> Subscriber:
     broker = settings.file.sensors.mqtt[n]
-    name = f"{broker.host}:{broker.port}"
+    name = broker_names(settings.file.sensors.mqtt)[n]
     own = f"linli-{settings.file.site.id}-{os.uname().nodename}" + (f"-{n + 1}" if n else "")
     return Subscriber(
         broker,

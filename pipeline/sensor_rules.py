@@ -7,7 +7,7 @@ agree, wherever a process was killed.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -15,7 +15,7 @@ from events.events import Reading, sensor_source
 from events.noted import Noted
 from events.sensors import Said, SensorEngine
 from ingest.readings import Directory, Measured
-from ingest.sensorfile import Sensor
+from ingest.sensorfile import Sensor, matches
 from storage.journal import Journal
 
 log = logging.getLogger(__name__)
@@ -29,20 +29,23 @@ _PAGE = 5000
 class SensorRules:
     """The engines of the sensors that have rules. One thread calls it."""
 
-    def __init__(self, site: str, directory: Directory, late_s: float, broker: bool) -> None:
-        """`broker`: there is one, and sensors with a topic are heard only while it is connected."""
+    def __init__(
+        self, site: str, directory: Directory, late_s: float, brokers: Mapping[str, Sequence[str]]
+    ) -> None:
+        """`brokers`: the topics of each, none for all. A sensor is heard only while every broker is connected
+        that has its topic: by which of them it sends, nobody says."""
         self._site = site
         self._engines: dict[str, SensorEngine] = {}
         self._dirty: set[str] = set()
         self._kept_us = 0
         self._late_s = late_s
-        self._by_broker: set[str] = set()
+        self._at: dict[str, frozenset[str]] = {}
+        """The brokers of each sensor; none if it sends otherwise."""
         for known in directory.maps.values():
             sensor = known.sensor
             if sensor.rules:
                 self._engines[sensor.id] = self._engine(sensor, known.units)
-                if sensor.topic and broker:
-                    self._by_broker.add(sensor.id)
+                self._at[sensor.id] = _brokers_of(sensor.topic, brokers)
 
     def _engine(self, sensor: Sensor, units: dict[str, str]) -> SensorEngine:
         return SensorEngine(
@@ -98,19 +101,23 @@ class SensorRules:
         said = engine.feed(measured.quantity, measured.value, measured.time_us, received_us)
         return self._noted(sensor, said) if said else []
 
-    def listen(self, now_us: int, by_broker: bool) -> list[tuple[str, bytes]]:
-        """The sensors at brokers (or the others) are heard from now on; answers a checkpoint to record."""
+    def listen(
+        self, now_us: int, back: Collection[str] = (), away: Collection[str] = ()
+    ) -> list[tuple[str, bytes]]:
+        """The sensors at the brokers that are back (none named: those at no broker) are heard from now on,
+        unless another one of theirs is away; answers a checkpoint to record."""
         for id, engine in self._engines.items():
-            if (id in self._by_broker) == by_broker:
+            at = self._at[id]
+            if (at.intersection(back) if back else not at) and at.isdisjoint(away):
                 engine.listen(now_us)
                 self._dirty.add(id)
         return self.checkpoint(now_us)
 
-    def tick(self, now_us: int, connected: bool) -> list[Noted]:
-        """Time passes. While a broker is not connected, nothing is known of the silence of its sensors."""
+    def tick(self, now_us: int, away: Collection[str] = ()) -> list[Noted]:
+        """Time passes. While a broker is away, nothing is known of the silence of its sensors."""
         said: list[Noted] = []
         for id, engine in self._engines.items():
-            if connected or id not in self._by_broker:
+            if self._at[id].isdisjoint(away):
                 found = engine.tick(now_us)
                 if found:
                     self._dirty.add(id)
@@ -135,3 +142,15 @@ class SensorRules:
     def _noted(self, sensor: str, said: Iterable[Said]) -> list[Noted]:
         source = sensor_source(self._site, sensor)
         return [Noted(source, one.id, one.data, one.time_us) for one in said]
+
+
+def _brokers_of(topic: str, brokers: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """Those at which the topic (or filter) is subscribed; if it is at none, it can come by any."""
+    if not topic:
+        return frozenset()
+    found = [
+        name
+        for name, topics in brokers.items()
+        if not topics or any(matches(one, topic) or matches(topic, one) for one in topics)
+    ]
+    return frozenset(found or brokers)

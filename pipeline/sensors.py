@@ -14,7 +14,7 @@ import os
 import threading
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -87,7 +87,8 @@ class SensorHub(Service):
         site: its id.
         box: CloudEvents source of this box, for the health of its connections.
         times: which readings are taken by their time: `window_s` and `backlog_s`.
-        brokers: names of the connections that `told` will be called for.
+        brokers: names of the connections that `told` will be called for, with the topics subscribed at each
+            (none: those of all sensors).
     """
 
     def __init__(
@@ -98,22 +99,23 @@ class SensorHub(Service):
         journal: Journal,
         clock: Clock,
         times: tuple[float, float] = (300.0, 7 * 86_400.0),
-        brokers: Sequence[str] = (),
+        brokers: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         super().__init__("sensors")
         self._site, self._box, self._directory = site, box, directory
         self._journal, self._clock = journal, clock
         self._window_s, self._backlog_s = times
         self._acceptance = Acceptance(*times)
-        self._rules = SensorRules(site, directory, self._window_s, bool(brokers))
+        self._rules = SensorRules(site, directory, self._window_s, brokers or {})
         self._complaints = Complaints(site, box, journal)
         kept = journal.states("sensors/arrivals/")
         self._arrivals = Arrivals({name: state.body for name, state in kept.items()})
         self._sources = {id: sensor_source(site, id) for id in directory.maps}
         self._inbox: deque[Delivery] = deque()
         self._ready = threading.Event()
-        self._connected = dict.fromkeys(brokers, False)
-        self._back = bool(brokers)
+        self._connected = dict.fromkeys(brokers or (), False)
+        self._back: deque[str] = deque()
+        """Brokers of which the rules do not know yet that they are connected."""
         self._lag = Histogram()
         self._raised = set(journal.raised(box))
         self._why: dict[str, str] = {}
@@ -136,7 +138,7 @@ class SensorHub(Service):
         if state != "note":
             connected = state == "cleared"
             if connected and not self._connected.get(broker):
-                self._back = True
+                self._back.append(broker)  # first: whoever sees it connected sees this too
                 self._ready.set()
             self._connected[broker] = connected
             if (what in self._raised) != connected and (connected or self._why.get(what) == text):
@@ -177,7 +179,7 @@ class SensorHub(Service):
 
     def _run(self) -> None:
         said = self._rules.restore(self._journal, self._clock.wall_us())
-        self._record(said, self._rules.listen(self._clock.wall_us(), by_broker=False))
+        self._record(said, self._rules.listen(self._clock.wall_us()))
         tick_at = 0.0
         while not (self._stop.is_set() and not self._inbox):
             self._ready.wait(TICK_S)
@@ -193,11 +195,12 @@ class SensorHub(Service):
 
     def _tick(self) -> None:
         now = self._clock.wall_us()
-        connected = all(self._connected.values())
-        if connected and self._back:
-            self._back = False
-            self._record([], self._rules.listen(now, by_broker=True))
-        said = self._rules.tick(now, connected)
+        away = {name for name, connected in self._connected.items() if not connected}
+        came = {self._back.popleft() for _ in range(len(self._back))}
+        self._back.extend(sorted(came & away))
+        if came - away:
+            self._record([], self._rules.listen(now, sorted(came - away), away))
+        said = self._rules.tick(now, away)
         # what only a tick tells, silence, does not come out again of the journal's readings
         states = self._rules.checkpoint(now) if said or self._rules.due(now) else []
         if said or states:

@@ -80,7 +80,9 @@ class Works:
         self.journal = Journal(folder / "journal.db", self.clock, group_s=0.01)
         self.wait = wait
         names = [f"{'localhost' if broker.tls else '127.0.0.1'}:{broker.port}"] if broker else []
-        self.hub = SensorHub("s", BOX, Directory(sensors), self.journal, self.clock, brokers=names)
+        self.hub = SensorHub(
+            "s", BOX, Directory(sensors), self.journal, self.clock, brokers=dict.fromkeys(names, ())
+        )
         self.told: list[tuple[str, str]] = []
         self.subscriber: Subscriber | None = None
         if broker is not None:

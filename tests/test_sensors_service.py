@@ -25,7 +25,7 @@ from events.sensor_rules import SensorRule, Silence, Threshold
 from events.sensors import SensorEngine
 from ingest.deliveries import Delivery, key_of
 from ingest.readings import Directory, Measured, Refusal
-from ingest.sensorfile import Field, Sensor
+from ingest.sensorfile import Broker, Field, Sensor
 from pipeline.arrivals import BATCHES, Arrivals
 from pipeline.complaints import EVERY_US, Complaints
 from pipeline.sensor_rules import SensorRules
@@ -145,6 +145,29 @@ def test_refusals_of_one_message_are_told_up_to_a_bound_and_counted_beyond(tmp_p
         assert w.hub.status().refused == {"unit": 250}
 
 
+def test_silence_rests_only_while_the_sensors_own_broker_is_away() -> None:
+    """That of `both`, whose topic is at two brokers, rests while one of them is."""
+    topics = {"a": "a/1", "b": "b/1", "both": "c/1", "post": ""}
+    some = [sensor(id, topic=topic, rules=(QUIET,)) for id, topic in topics.items()]
+    rules = SensorRules("s", Directory(some), 300, {"A": ("a/#", "c/#"), "B": ("b/+", "c/1")})
+
+    def silent(at: int, *away: str) -> list[str]:
+        return [noted.source.rpartition("/")[2] for noted in rules.tick(START + at * SECOND, away)]
+
+    rules.listen(START)
+    rules.listen(START, ["A"], ["B"])
+    assert silent(30, "B") == ["a", "post"]
+    rules.listen(START + 40 * SECOND, ["B"])
+    assert silent(55) == []
+    assert silent(65) == ["b", "both"]
+
+
+def test_two_connections_to_one_broker_have_two_names() -> None:
+    urls = ("mqtt://h", "mqtt://h:1884", "mqtt://h:1883", "mqtt://h")
+    names = sensors.broker_names([Broker(url=url) for url in urls])
+    assert names == ["h:1883", "h:1884", "h:1883 #2", "h:1883 #3"]
+
+
 def test_another_reason_why_a_broker_is_lost_is_told(tmp_path: Path) -> None:
     """First it is gone, then its certificate has expired: who mends it has to know the second."""
     broker = type("Broker", (), {"tls": False, "port": 1, "url": "mqtt://127.0.0.1:1"})()
@@ -228,13 +251,13 @@ def test_rules_go_on_after_a_kill_as_if_there_had_been_none(
 
     def start() -> tuple[Journal, SensorRules]:
         journal = Journal(folder / "journal.db", clock, synchronous="OFF", group_s=0.0)
-        rules = SensorRules("s", directory, 300, False)
+        rules = SensorRules("s", directory, 300, {})
         journal.record(rules.restore(journal, START))
         journal.flush()
         return journal, rules
 
     journal, rules = start()
-    journal.record([], states=rules.listen(START, by_broker=False))
+    journal.record([], states=rules.listen(START))
     for n, level in enumerate(levels):
         record(journal, n, level, rules)
         if n in checkpoints:
