@@ -31,6 +31,9 @@ from storage.writer import GroupWriter, Transaction
 BOUND = 10_000
 """Events that may wait for the writer."""
 
+SCAN = 50_000
+"""Offsets that one read for some families passes over at most: beside many readings it would take long."""
+
 _PRUNE_STEP = 1000
 _Q = queries("journal")
 
@@ -210,12 +213,20 @@ class Journal(Catalog):
 
     def read(self, after: int, limit: int, families: Sequence[str] = ()) -> list[Record]:
         """Up to `limit` events of the families (none given: all) with offsets above `after`, in order."""
-        return self.page(after, limit, families)[0]
+        found: list[Record] = []
+        while len(found) < limit and after < self.last_offset():
+            records, after = self.page(after, limit - len(found), families)
+            found += records
+        return found
 
     def page(self, after: int, limit: int, families: Sequence[str] = ()) -> tuple[list[Record], int]:
-        """`read`, and the offset up to which there is nothing else: where to read on."""
+        """Some of them, and the offset up to which there is nothing else: where to read on.
+
+        Of some families it is one short read of `SCAN` offsets: no records does not mean that none are left.
+        """
         last = self.last_offset()
         if families:
+            last = min(last, after + SCAN)
             chosen = msgspec.json.encode(list(families)).decode()
             found = self._reader.rows(_Q["read_families"], (after, last, chosen, limit))
         else:

@@ -48,10 +48,13 @@ class LogSubscription:
         looks = math.ceil(timeout_s / LOOK_S)  # a clock that stands still ends the wait too
         while True:
             seen = self._journal.stats().commits
-            if self._journal.last_offset() > self._position:
+            before = self._position
+            if self._journal.last_offset() > before:
                 records, self._position = self._journal.page(self._position, limit, self._families)
                 if records:
                     return records
+                if self._position > before:
+                    continue  # it passed over others; what is wanted may stand behind them
             left = until - self._clock.monotonic()
             if left <= 0 or looks <= 0:
                 return []

@@ -24,6 +24,7 @@ from events.media import Anchor
 from ingest.packets import StreamInfo
 from storage import journal as journal_module
 from storage.journal import Journal
+from storage.logbus import LogBus
 from storage.rows import SegmentRow
 from tests.contracts.examples import EPOCH, crossing, event, health
 
@@ -74,6 +75,31 @@ def test_what_is_flushed_is_read_in_order(journal: Journal) -> None:
     assert [r.event for r in journal.read(27, 2)] == sent[27:29]
     assert journal.read(30, 100) == []
     assert journal.read(0, 0) == []
+
+
+def test_a_read_for_some_families_passes_over_so_much_at_once(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "SCAN", 10)
+    for n in range(35):
+        if n in (3, 4, 33):
+            journal.note("/s/box/b", health("note", str(n)), EPOCH)
+        else:
+            journal.append([crossing(n)])
+    journal.flush()
+    steps, after = [], 0
+    while after < 35:
+        records, after = journal.page(after, 100, ("health",))
+        steps.append(([record.offset for record in records], after))
+    assert steps == [([4, 5], 10), ([], 20), ([], 30), ([34], 35)]
+    assert journal.page(0, 1, ("health",))[1] == 4, "a full page ends at its last record"
+    assert journal.page(35, 9, ("health",)) == ([], 35)
+    assert [record.offset for record in journal.read(0, 100, ("health",))] == [4, 5, 34]
+    assert [record.offset for record in journal.read(0, 2, ("health",))] == [4, 5]
+    subscription = LogBus(journal, ManualClock(EPOCH)).subscribe("late", ("health",))
+    assert [record.offset for record in subscription.poll()] == [4, 5]
+    assert [record.offset for record in subscription.poll()] == [34], "however much stands before it"
+    assert subscription.poll() == []
 
 
 def test_a_repeat_is_ignored_and_a_conflict_keeps_the_first(journal: Journal) -> None:
