@@ -19,6 +19,7 @@ Packet sizes (`size`) are a hint only: under constant bit rate they tell nothing
 """
 
 import base64
+import zlib
 from collections.abc import Sequence
 from math import log2
 from typing import Any, cast
@@ -145,7 +146,7 @@ class Gate:
         """The whole state as JSON values."""
         return {
             "background": _pack(self._background),
-            "last": _pack(self._last),
+            "last": _pack(self._last, self._background),
             "differing": self._differing,
             "sizes": self._sizes.state(),
         }
@@ -153,7 +154,7 @@ class Gate:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a snapshot, bit for bit."""
         self._background = _unpack(state["background"])
-        self._last = _unpack(state["last"])
+        self._last = _unpack(state["last"], self._background)
         self._differing = int(state["differing"])
         self._sizes = _SizeJumps(*state["sizes"])
 
@@ -202,14 +203,27 @@ class _SizeJumps:
         return [self.middle, self.spread, self.seen, self.streak]
 
 
-def _pack(cells: Luma | None) -> list[Any] | None:
+def _pack(cells: Luma | None, near: Luma | None = None) -> list[Any] | None:
+    """Height, width, and the steps from cell to cell (or from the like picture `near`), which take half the
+    room that the cells would."""
     if cells is None:
         return None
-    return [*cells.shape, base64.b64encode(cells.tobytes()).decode()]
+    steps = np.diff(cells, axis=1, prepend=np.uint8(0)) if near is None else cells - near
+    return [*cells.shape, base64.b64encode(zlib.compress(steps.tobytes())).decode()]
 
 
-def _unpack(packed: Sequence[Any] | None) -> Luma | None:
+def _unpack(packed: Sequence[Any] | None, near: Luma | None = None) -> Luma | None:
+    """What was packed.
+
+    Raises:
+        ValueError: it was packed by an earlier version.
+    """
     if packed is None:
         return None
     height, width, text = packed
-    return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width).copy()
+    try:
+        raw = zlib.decompress(base64.b64decode(text))
+    except zlib.error:
+        raise ValueError("the picture in the snapshot was packed by an earlier version") from None
+    steps = np.frombuffer(raw, np.uint8).reshape(height, width)
+    return np.cumsum(steps, axis=1, dtype=np.uint8) if near is None else steps + near
