@@ -62,7 +62,7 @@ def test_the_site_files_table_is_read_as_written() -> None:
     """
     settings = msgspec.toml.decode(text, type=PrivacySettings)
     assert read_policy(settings, {}, Path()) == AccessPolicy(
-        pixelate=("person", "dog"), loopback=Viewer("demo viewer", frozenset({"alerts", "live"}))
+        pixelate=("person", "dog", "face"), loopback=Viewer("demo viewer", frozenset({"alerts", "live"}))
     )
 
 

@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -90,7 +91,8 @@ def test_somebody_else_is_hidden_in_both_and_the_face_itself_is_not(
     if covers:
         assert plain.all()
         return
-    assert plain[~theirs & ~own].all()
+    rim = cv2.dilate(theirs.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)  # halves are rounded
+    assert plain[~rim & ~own].all()
     hidden = theirs & ~own
     if hidden.sum() > 200:  # pixels; a block that happens to have one pixel's colour is rare
         assert plain[hidden].mean() < 0.02
