@@ -208,6 +208,7 @@ class Lane:
         if packet.keyframe and (mode := self.policy.mode(packet.pts)) is not None:
             self.loop.request_mode(mode)
         self._after = item
+        self._decoded_at = self._clock.monotonic()  # of what is said without a look; a look sets its own
         self._run = self.loop.feed(packet, boundary)
 
     def _resume(self, detections: Detections | None, first: bool = False) -> None:
