@@ -5,8 +5,8 @@ footage with fresh sensor noise (sigma 1.5), after 40 s of sound pictures, with 
 lasts 20 s. It counts as found if one of its names is raised within 10 s of media time (a loop's time counts
 from its second round), and as cleared if nothing is raised 16 s after its end. Half of the cases go through
 H.264 (x264 veryfast, 5 pictures a second, GOP of the interval): a quarter at CRF 26, a quarter under a
-constant bit rate of 500 kbit/s. The others are the pictures themselves. What else was raised in a case
-counts as `besides`.
+constant bit rate of 500 kbit/s. The others are the pictures themselves. `told` counts those in which anything
+was raised in time, under whatever name; what was raised under a wrong one counts as `besides`.
 
 False alarms: the clips for 24 camera-hours in all, a keyframe every 2 s at 640 pixels across, each round a
 little out of step with the others, under light that drifts between 0.55 and 1.1 over three hours, with fresh
@@ -14,8 +14,10 @@ noise of sigma 1 to 2.5. Every ten minutes one of the harmless changes of `testb
 and goes. Whatever is raised is false; it is also counted under the name of the change during which, or in the
 minute after which, it was.
 
-The thresholds were chosen on vtest and one-by-one; car-detection was not looked at until they stood. Both
-are reported. CPU is process time of the watch alone.
+The thresholds were chosen on vtest and one-by-one. car-detection, a bare road from above, was held out: there
+the first version found 67 % and gave 302 false alarms in eight hours, as it took passing cars for the scene.
+It was then looked at, and mended for, so that no clip is unseen any more. Its figures stand by themselves
+(`bare`). CPU is process time of the watch alone.
 
     python -m benchmarks.health --json [--quick]
 """
@@ -43,7 +45,7 @@ from testbed.harmless import HARMLESS
 
 GOAL = "95 % of the faults found within 10 s; at most one false alarm in 24 camera-hours"
 TUNED = ("vtest.avi", "one-by-one-person-detection.mp4")
-HELD_OUT = ("car-detection.mp4",)
+BARE = ("car-detection.mp4",)
 WITHIN_S = 10
 SOUND_S, FAULT_S, AFTER_S = 40, 20, 16
 WAYS = ((1, "plain"), (2, "plain"), (2, "crf"), (1, "cbr"))
@@ -67,7 +69,7 @@ def main() -> int:
 def measure(quick: bool) -> dict[str, Any]:
     """All figures."""
     cv2.setNumThreads(1)
-    names = [*TUNED, *HELD_OUT]
+    names = [*TUNED, *BARE]
     hours = (1.0 if quick else HOURS) / len(names)
     cases, quiet = {}, {}
     for name in names:
@@ -78,13 +80,14 @@ def measure(quick: bool) -> dict[str, Any]:
         quiet[name] = alarms(pictures, fps, hours)
     every = [c for name in names for c in cases[name]]
     false = sum(q["false"] for q in quiet.values())
-    held = [c for name in HELD_OUT for c in cases[name]]
+    bare = [c for name in BARE for c in cases[name]]
     share = _share(every)
     return {
         "cases": len(every),
         "found": share,
+        "told": round(sum(c["told"] for c in every) / len(every), 4),
         "found_tuned": _share([c for name in TUNED for c in cases[name]]),
-        "found_held_out": _share(held),
+        "found_bare": _share(bare),
         "by_fault": {f: _summary([c for c in every if c["fault"] == f]) for f in FAULTS},
         "by_way": {w: _share([c for c in every if c["way"] == w]) for w in ("plain", *ENCODED)},
         "cleared": round(np.mean([c["cleared"] for c in every if c["found"]]).item(), 4),
@@ -152,6 +155,7 @@ def _case(
     hit = bool(times) and min(times) <= WITHIN_S
     return {
         "found": hit,
+        "told": any(0 <= t <= WITHIN_S for t in raised.values()),
         "after_s": round(min(times), 2) if times else None,
         "cleared": None not in cleared_at.values(),
         "besides": sorted(set(raised) - set(fault.found)),

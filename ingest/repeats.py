@@ -55,7 +55,7 @@ _LEARNT = 8
 _LEAST = 0.3
 """Grey levels by which a camera's patches must usually change for its noise to be known."""
 
-_AGAIN = 3
+_AGAIN = 2
 """Keyframes after a change of light or view in which nothing is said of the noise, and less is learned."""
 
 _STILL = 0.65

@@ -28,8 +28,18 @@ from ingest.faults import Field
 from ingest.gate import Luma
 from ingest.shifts import Shifts
 
-LEARN = 5
-"""Keyframes of which the first reference is the mean."""
+LEARN = 15
+"""Keyframes of which the first reference is the mean; in the last ten it is tried which blocks stay."""
+
+_TRY = 5
+_TRUST = 0.65
+"""Share of the keyframes at which a block must be seen for its edges to belong to the scene."""
+
+_CLEARS = 0.7
+"""The same for a tile to show large steps."""
+
+_OFTEN = 0.03
+"""Weight of one keyframe in these shares."""
 
 FOLLOW_S = 10.0
 """How often the reference follows the picture; where the scene is not seen, six times more rarely."""
@@ -48,7 +58,7 @@ _DARK = 50.0
 """Where all but a fifth of the scene has become darker than this, nothing is said of it."""
 
 _DULL = 0.45
-_FLAT = 0.5
+_FLAT = 0.6
 _LIT = 6.0
 
 
@@ -81,10 +91,14 @@ class Scene:
         self._learnt = 0
         self._sharp = np.zeros(faults.TILES, np.float32)
         """How sharp each tile usually is; 0: not known."""
+        self._trust = np.zeros(blocks.BLOCKS, np.float32)
+        """At which share of the keyframes each block is seen."""
+        self._clears = np.zeros(faults.TILES, np.float32)
+        """At which share of the keyframes each tile has steps."""
         self._usual = 0.0
         """How well the edges usually match, from -1 to 1."""
         self._step = 0.0
-        """How high a large step usually is."""
+        """How high a large step is at the least."""
         self._other: Luma | None = None
         """The new view of a turned camera, while it is."""
         self._other_s = 0.0
@@ -96,7 +110,7 @@ class Scene:
         self._followed = self._slowly = -1
         self._other_at = -1
         self._cells: Luma | None = None
-        self._seen_blocks: NDArray[np.bool_] | None = None
+        self._seen: NDArray[np.bool_] | None = None
         self._drawn = False
 
     def resized(self) -> None:
@@ -111,24 +125,26 @@ class Scene:
     def look(self, pts: int, coarse: Luma, picture: Luma) -> Sight:
         """One keyframe and its grid. Changes nothing but the history of shifts."""
         self._cells = coarse
-        self._seen_blocks = None
+        self._seen = None
         reference = self._reference
         self._tiles = faults.sharpness(picture)
-        if reference is None or reference.shape != coarse.shape or not self.known:
+        if reference is None or reference.shape != coarse.shape:
             return BLIND
         self._draw(reference)
         field, structure, light, match = self._compare(coarse)
-        valid = self._structure >= max(blocks.EDGED, _NOISE * self._tiles.noise**2)
-        count = int(np.count_nonzero(valid))
-        if count < blocks.FEW or self._dark:
-            self._shifts = Shifts()
-            return BLIND
+        edged = self._structure >= max(blocks.EDGED, _NOISE * self._tiles.noise**2)
         left = structure / np.maximum(self._structure, blocks.EDGED)
         # The light may have gone down everywhere.
-        whole = min(1.0, float(np.sort(left[valid])[count * 9 // 10]))
-        seen = (match >= blocks.SEEN) & (left >= _LEFT * whole)
+        whole = (
+            min(1.0, float(np.sort(left[edged])[np.count_nonzero(edged) * 9 // 10])) if edged.any() else 1.0
+        )
+        seen = self._seen = edged & (match >= blocks.SEEN) & (left >= _LEFT * whole)
+        valid = edged & (self._trust >= _TRUST)
+        count = int(np.count_nonzero(valid))
+        if not self.known or self._dark or count < blocks.FEW:
+            self._shifts = Shifts()
+            return BLIND
         blank = ~seen & (left < _BLANK)
-        self._seen_blocks = seen | ~valid
         share_seen = np.count_nonzero(seen & valid) / count
         covered = bool(np.count_nonzero(blank & valid) >= 0.6 * count and share_seen <= 0.35)
         dazzled = np.count_nonzero((light >= _BRIGHT) & (self._light < _BRIGHT))
@@ -151,30 +167,37 @@ class Scene:
         """The reference's edges, once for each reference."""
         if self._drawn:
             return
-        self._field, length = faults.edges(reference)
+        field, length = faults.edges(reference)
         means = blocks.block_means(length, length * length, reference.astype(np.float32))
         self._structure, self._power, self._light = means[..., 0], means[..., 1], means[..., 2]
         self._dark = float(np.sort(self._light, axis=None)[self._light.size * 4 // 5]) < _DARK
+        # What came and went while the reference was made has left its traces there.
+        self._lasting = self._trust >= _TRUST
+        self._whole = field
+        self._field = (
+            field * blocks.spread(self._lasting, reference.shape)[..., None] if self.known else field
+        )
         self._spectrum = faults.spectrum(self._field)
         self._drawn = True
 
     def _compare(self, coarse: Luma) -> tuple[Field, Levels, Levels, Levels]:
         """Its edges; and of each block its structure, its light, and how well its edges match."""
         field, length = faults.edges(coarse)
-        product = field * self._field
+        product = field * self._whole
         both = product[..., 0] + product[..., 1]
         means = blocks.block_means(length, length * length, both, coarse.astype(np.float32))
         powers = means[..., 1] * self._power
-        power = float(means[..., 1].sum() * self._power.sum())
-        self._match = float(means[..., 2].sum()) / (power**0.5 + 1e-6)
+        power = float((means[..., 1] * self._lasting).sum() * (self._power * self._lasting).sum())
+        self._match = float((means[..., 2] * self._lasting).sum()) / (power**0.5 + 1e-6)
         return field, means[..., 0], means[..., 3], means[..., 2] / np.sqrt(powers + 1e-6)
 
     def _defocused(self, as_lit: bool) -> bool | None:
         """`as_lit`: the blocks are as light as the reference's; blur leaves them so."""
         sharp, count, step, _ = self._tiles
         if not count.any():
-            return True if as_lit and step < _FLAT * self._step else None
-        known = (self._sharp > 0) & (count >= 4)
+            steady = np.count_nonzero(self._clears >= _CLEARS) >= blocks.FEW
+            return True if as_lit and steady and step < _FLAT * self._step else None
+        known = (self._clears >= _CLEARS) & (count >= 4)
         tiles = int(np.count_nonzero(known))
         if tiles < blocks.FEW:
             return None
@@ -190,24 +213,37 @@ class Scene:
         if self._reference is None or self._reference.shape != coarse.shape:
             self._reference, self._learnt = coarse.copy(), 1
             self._sharp[:], self._step, self._usual = 0, 0.0, 0.0
+            self._trust[:], self._clears[:] = 0, 0
             self._drawn = False
         elif not self.known:
             self._learnt += 1
             mean = self._reference + (coarse.astype(np.float32) - self._reference) / self._learnt
             self._reference = np.rint(mean).astype(np.uint8)
             self._drawn = False
+            if self._learnt > _TRY and self._seen is not None:
+                self._believe(self._seen, 1 / (self._learnt - _TRY))
         elif well:
+            if self._seen is not None and not self._dark:
+                self._believe(self._seen, _OFTEN)
             self._follow(pts, self._reference, coarse)
         else:
             self._followed = pts
             return
         self._learn_sharpness()
 
+    def _believe(self, seen: NDArray[np.bool_], weight: float) -> None:
+        """Learn which blocks show lasting edges."""
+        self._trust += (seen - self._trust) * np.float32(weight)
+        if not np.array_equal(self._trust >= _TRUST, self._lasting):
+            self._drawn = False
+
     def _learn_sharpness(self) -> None:
         sharp, count, step, _ = self._tiles
-        self._step += (step - self._step) * (0.02 if self._step else 1)
+        # Who passes by makes the steps higher, so the lower ones count.
+        self._step += (step - self._step) * (0.01 if step > self._step > 0 else 0.05 if self._step else 1)
         enough = count >= 4
         fresh = enough & (self._sharp == 0)
+        self._clears += (enough - self._clears) * np.float32(1 / self._learnt if not self.known else _OFTEN)
         share = np.float32(1 / self._learnt if not self.known else 0.02)
         self._sharp += np.where(enough & ~fresh, (sharp - self._sharp) * share, 0).astype(np.float32)
         self._sharp[fresh] = sharp[fresh]
@@ -223,8 +259,8 @@ class Scene:
         step = np.sign(off) * ((np.abs(off) + _SLOWNESS - 1) // _SLOWNESS)
         if pts - self._slowly >= 6 * FOLLOW_S * TICKS:
             self._slowly = pts
-        elif self._seen_blocks is not None:
-            step *= blocks.spread(self._seen_blocks, coarse.shape)
+        elif self._seen is not None:
+            step *= blocks.spread(self._seen | (self._structure < blocks.EDGED), coarse.shape)
         self._reference = (reference + step).astype(np.uint8)
         self._drawn = False
 
@@ -245,7 +281,8 @@ class Scene:
         self._other = (self._other + np.sign(coarse.astype(np.int16) - self._other)).astype(np.uint8)
         if self._other_s < ABSORB_S:
             return False
-        self._reference, self._learnt, self._drawn = self._other, LEARN, False
+        self._reference, self._learnt, self._drawn = self._other, _TRY, False
+        self._trust[:], self._clears[:] = 0, 0
         self._usual = 0.0
         self.resized()
         self._shifts = Shifts()
@@ -266,6 +303,8 @@ class Scene:
             "step": self._step,
             "usual": self._usual,
             "sharp": [float(v) for v in self._sharp.ravel()],
+            "trust": [float(v) for v in self._trust.ravel()],
+            "clears": [float(v) for v in self._clears.ravel()],
             "other": blocks.packed(self._other),
             "other_s": self._other_s,
             "at": [self._followed, self._slowly, self._other_at],
@@ -278,6 +317,8 @@ class Scene:
         self._learnt, self._other_s = state["learnt"], state["other_s"]
         self._step, self._usual = state["step"], state["usual"]
         self._sharp = np.array(state["sharp"], np.float32).reshape(faults.TILES)
+        self._trust = np.array(state["trust"], np.float32).reshape(blocks.BLOCKS)
+        self._clears = np.array(state["clears"], np.float32).reshape(faults.TILES)
         self._followed, self._slowly, self._other_at = state["at"]
         self._shifts = Shifts()
         self._shifts.found = [(pts, dx, dy) for pts, dx, dy in state["shifts"]]

@@ -18,9 +18,13 @@ _WIDE = 8.0
 
 _SURE = 8.0
 _BETTER = 0.1
+_LITTLE = 0.03
 _OVERLAP = 0.3
 _MATCH = 0.04
 """Less by which the edges may match until the shift is measured; half a cell makes it 0.08."""
+
+_WELL = 0.75
+"""How well they have to match in any case."""
 
 _KEPT = 5
 
@@ -43,11 +47,12 @@ class Shifts:
         """
         at_rest, usual = match
         dx = dy = 0.0
-        if at_rest < usual - _MATCH:
+        if at_rest < max(usual - _MATCH, _WELL):
             dx, dy, sure = faults.shift(faults.spectrum(field), reference[1])
             # Planks and fences look alike after a step, so the edges must match better there than here.
             x, y = round(dx), round(dy)
-            least = max(_OVERLAP, at_rest + _BETTER) if x or y else _OVERLAP
+            size = max(abs(x), abs(y))
+            least = max(_OVERLAP, at_rest + (_BETTER if size > 1 else _LITTLE)) if size else _OVERLAP
             if sure < _SURE or faults.overlap(field, reference[0], x, y) < least:
                 return False
         self.found.append((pts, dx, dy))
