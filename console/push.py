@@ -4,6 +4,8 @@ The id of each is its offset in the journal, so a browser that lost the connecti
 first event, `hello`, names the journal: offsets of one mean nothing in another.
 """
 
+from asyncio import CancelledError
+
 import msgspec
 from anyio import CancelScope, create_task_group, sleep, to_thread
 from starlette.requests import Request
@@ -59,6 +61,8 @@ class EventStream(Response):
                 tasks.start_soon(self._until_gone, receive, tasks.cancel_scope)
                 await self._run(send)
                 tasks.cancel_scope.cancel()
+        except CancelledError:
+            pass  # the server ends and cuts off who is still there: nothing went wrong
         finally:
             self._console.pushes -= 1
 
