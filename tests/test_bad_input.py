@@ -165,6 +165,7 @@ def watched(site: Site, cameras: GstServer) -> Seen:
     for name, what in (("stalls", "connection"), ("closes", "connection"), ("flips", "corrupt")):
         until(lambda n=name, w=what: site.health(n, w, "cleared"), 20, f"{name} is mended")  # type: ignore[misc]
     until(lambda: site.health("longgop", "decode-mode", "raised"), 20, "the long GOP is told")
+    until(lambda: site.health("frozen", "frozen", "raised"), 20, "the picture that stands still is told")
     status = {name: site.status(name) for name in cameras._mounts}
     started = time.monotonic()
     said = site.end()
