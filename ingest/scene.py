@@ -25,6 +25,7 @@ from events.media import TICKS
 from ingest import blocks, faults
 from ingest.blocks import Levels
 from ingest.faults import Field
+from ingest.focus import Focus
 from ingest.gate import Luma
 from ingest.shifts import Shifts
 
@@ -34,9 +35,6 @@ LEARN = 15
 _TRY = 5
 _TRUST = 0.65
 """Share of the keyframes at which a block must be seen for its edges to belong to the scene."""
-
-_CLEARS = 0.7
-"""The same for a tile to show large steps."""
 
 _OFTEN = 0.03
 """Weight of one keyframe in these shares."""
@@ -57,8 +55,6 @@ _BRIGHT = 232
 _DARK = 50.0
 """Where all but a fifth of the scene has become darker than this, nothing is said of it."""
 
-_DULL = 0.45
-_FLAT = 0.6
 _LIT = 6.0
 
 
@@ -89,16 +85,11 @@ class Scene:
         """The camera looks elsewhere on purpose: its scene is learned anew."""
         self._reference: Luma | None = None
         self._learnt = 0
-        self._sharp = np.zeros(faults.TILES, np.float32)
-        """How sharp each tile usually is; 0: not known."""
+        self._focus = Focus()
         self._trust = np.zeros(blocks.BLOCKS, np.float32)
         """At which share of the keyframes each block is seen."""
-        self._clears = np.zeros(faults.TILES, np.float32)
-        """At which share of the keyframes each tile has steps."""
         self._usual = 0.0
         """How well the edges usually match, from -1 to 1."""
-        self._step = 0.0
-        """How high a large step is at the least."""
         self._other: Luma | None = None
         """The new view of a turned camera, while it is."""
         self._other_s = 0.0
@@ -115,7 +106,7 @@ class Scene:
 
     def resized(self) -> None:
         """The same scene in pixels of another size: how sharp these are is not known."""
-        self._sharp[:], self._step = 0, 0.0
+        self._focus = Focus()
 
     @property
     def known(self) -> bool:
@@ -158,7 +149,7 @@ class Scene:
             covered=covered,
             turned=None if aside is None else not covered and (aside or gone),
             shaken=shaken is not None,
-            defocused=self._defocused(bool(off <= _LIT)),
+            defocused=self._focus.lost(self._tiles, bool(off <= _LIT)),
             shift=self._shifts.last if aside else (0.0, 0.0),
             shaken_since=-1 if shaken is None else shaken,
         )
@@ -191,18 +182,6 @@ class Scene:
         self._match = float((means[..., 2] * self._lasting).sum()) / (power**0.5 + 1e-6)
         return field, means[..., 0], means[..., 3], means[..., 2] / np.sqrt(powers + 1e-6)
 
-    def _defocused(self, as_lit: bool) -> bool | None:
-        """`as_lit`: the blocks are as light as the reference's; blur leaves them so."""
-        sharp, count, step, _ = self._tiles
-        if not count.any():
-            steady = np.count_nonzero(self._clears >= _CLEARS) >= blocks.FEW
-            return True if as_lit and steady and step < _FLAT * self._step else None
-        known = (self._clears >= _CLEARS) & (count >= 4)
-        tiles = int(np.count_nonzero(known))
-        if tiles < blocks.FEW:
-            return None
-        return bool(np.count_nonzero(sharp[known] < _DULL * self._sharp[known]) >= 0.7 * tiles)
-
     # --- learning
 
     def learn(self, pts: int, well: bool) -> None:
@@ -212,8 +191,8 @@ class Scene:
             return
         if self._reference is None or self._reference.shape != coarse.shape:
             self._reference, self._learnt = coarse.copy(), 1
-            self._sharp[:], self._step, self._usual = 0, 0.0, 0.0
-            self._trust[:], self._clears[:] = 0, 0
+            self._trust[:], self._usual = 0, 0.0
+            self._focus = Focus()
             self._drawn = False
         elif not self.known:
             self._learnt += 1
@@ -229,24 +208,13 @@ class Scene:
         else:
             self._followed = pts
             return
-        self._learn_sharpness()
+        self._focus.learn(self._tiles, 0 if self.known else self._learnt)
 
     def _believe(self, seen: NDArray[np.bool_], weight: float) -> None:
         """Learn which blocks show lasting edges."""
         self._trust += (seen - self._trust) * np.float32(weight)
         if not np.array_equal(self._trust >= _TRUST, self._lasting):
             self._drawn = False
-
-    def _learn_sharpness(self) -> None:
-        sharp, count, step, _ = self._tiles
-        # Who passes by makes the steps higher, so the lower ones count.
-        self._step += (step - self._step) * (0.01 if step > self._step > 0 else 0.05 if self._step else 1)
-        enough = count >= 4
-        fresh = enough & (self._sharp == 0)
-        self._clears += (enough - self._clears) * np.float32(1 / self._learnt if not self.known else _OFTEN)
-        share = np.float32(1 / self._learnt if not self.known else 0.02)
-        self._sharp += np.where(enough & ~fresh, (sharp - self._sharp) * share, 0).astype(np.float32)
-        self._sharp[fresh] = sharp[fresh]
 
     def _follow(self, pts: int, reference: Luma, coarse: Luma) -> None:
         if self._followed < 0:
@@ -282,8 +250,7 @@ class Scene:
         if self._other_s < ABSORB_S:
             return False
         self._reference, self._learnt, self._drawn = self._other, _TRY, False
-        self._trust[:], self._clears[:] = 0, 0
-        self._usual = 0.0
+        self._trust[:], self._usual = 0, 0.0
         self.resized()
         self._shifts = Shifts()
         self.returned()
@@ -300,11 +267,9 @@ class Scene:
         return {
             "reference": blocks.packed(self._reference),
             "learnt": self._learnt,
-            "step": self._step,
             "usual": self._usual,
-            "sharp": [float(v) for v in self._sharp.ravel()],
+            "focus": self._focus.snapshot(),
             "trust": [float(v) for v in self._trust.ravel()],
-            "clears": [float(v) for v in self._clears.ravel()],
             "other": blocks.packed(self._other),
             "other_s": self._other_s,
             "at": [self._followed, self._slowly, self._other_at],
@@ -315,10 +280,9 @@ class Scene:
         """Continue from a snapshot, bit for bit."""
         self._reference, self._other = blocks.unpacked(state["reference"]), blocks.unpacked(state["other"])
         self._learnt, self._other_s = state["learnt"], state["other_s"]
-        self._step, self._usual = state["step"], state["usual"]
-        self._sharp = np.array(state["sharp"], np.float32).reshape(faults.TILES)
+        self._usual = state["usual"]
+        self._focus.restore(state["focus"])
         self._trust = np.array(state["trust"], np.float32).reshape(blocks.BLOCKS)
-        self._clears = np.array(state["clears"], np.float32).reshape(faults.TILES)
         self._followed, self._slowly, self._other_at = state["at"]
         self._shifts = Shifts()
         self._shifts.found = [(pts, dx, dy) for pts, dx, dy in state["shifts"]]
