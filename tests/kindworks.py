@@ -16,6 +16,7 @@ import av
 import cv2
 import numpy as np
 
+from detectors import manifest
 from detectors.detections import NOTHING, Crop, Detections
 from ingest.decode import LazyDecoder
 from ingest.gate import Luma, luma
@@ -124,9 +125,11 @@ def passing(path: Path, seconds: float, where: Where) -> Path:
 
 
 class Bright:
-    """A detector of what is bright. `landmarks`: each is a face that looks at the camera."""
+    """A detector of what is bright, crops or not. `landmarks`: each is a face that looks at the camera."""
 
     digest = "bright"
+    manifest = manifest.named("centerface")
+    """Says how large a crop is worth while."""
 
     def __init__(self, label: str = "person", landmarks: bool = False) -> None:
         self._label, self._landmarks = label, landmarks
