@@ -79,6 +79,8 @@ class Repeat(msgspec.Struct, frozen=True):
     """For how long either has to hold to be believed."""
     since: int
     """Media time of the first picture of the repetition, if it begins here."""
+    sure: bool = True
+    """False: the noise stands still, which a covered lens may feign."""
     round_s: float = 0.0
     """After how long the pictures come again; 0: one picture."""
 
@@ -136,7 +138,8 @@ class Repeats:
         frozen = quiet and not overlay and not lag
         hold_s = self._patience() if same or lag else 4.0
         since = first if lag else before[1]
-        return Repeat(frozen, bool(lag) or overlay, hold_s, since if frozen or overlay else pts, round_s)
+        begins = since if frozen or overlay else pts
+        return Repeat(frozen, bool(lag) or overlay, hold_s, begins, same or bool(lag), round_s)
 
     def _patience(self) -> float:
         if self._longest_s or self._dull > 8 + self._alive // 19:

@@ -137,9 +137,10 @@ class Scene:
             return BLIND
         blank = ~seen & (left < _BLANK)
         share_seen = np.count_nonzero(seen & valid) / count
-        covered = bool(np.count_nonzero(blank & valid) >= 0.6 * count and share_seen <= 0.35)
+        share_blank = np.count_nonzero(blank & valid) / count
         dazzled = np.count_nonzero((light >= _BRIGHT) & (self._light < _BRIGHT))
         gone = bool(share_seen <= 0.25 and not blocks.in_part(seen, valid))
+        covered = bool((share_blank >= 0.6 and share_seen <= 0.35) or (share_blank >= 0.45 and gone))
         known = self._shifts.measure(pts, field, (self._field, self._spectrum), (self._match, self._usual))
         aside = self._shifts.aside() if known else False
         shaken = self._shifts.shaking()

@@ -165,11 +165,13 @@ def _said(pts: int, dark: bool, repeat: Repeat, sight: Sight) -> _Said:
     aside = f" (by {abs(dx):.0%} of the width {'right' if dx < 0 else 'left'}" if dx or dy else ""
     aside += f" and {abs(dy):.0%} {'down' if dy < 0 else 'up'})" if aside else ""
     again = f" (they come again after {repeat.round_s:.1f} s)" if repeat.round_s else ""
+    elsewhere = not repeat.sure and bool(sight.covered or sight.turned or sight.glare)
+    frozen, still = (None, None) if elsewhere else (repeat.frozen, repeat.still)
     hold = {what: rule.hold_s for what, rule in RULES.items()}
     return {
         "black": (dark, pts, hold["black"], ""),
-        "frozen": (repeat.frozen, repeat.since, max(hold["frozen"], repeat.hold_s), ""),
-        "still": (repeat.still, repeat.since, max(hold["still"], repeat.hold_s), again),
+        "frozen": (frozen, repeat.since, max(hold["frozen"], repeat.hold_s), ""),
+        "still": (still, repeat.since, max(hold["still"], repeat.hold_s), again),
         "glare": (sight.glare, pts, hold["glare"], ""),
         "covered": (sight.covered, pts, hold["covered"], ""),
         "turned": (sight.turned, pts, hold["turned"], aside),
