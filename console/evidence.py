@@ -7,7 +7,6 @@ is never stored: it is cut from the footage for one viewer who has the right `pl
 import tempfile
 from pathlib import Path
 
-import msgspec
 from anyio import Lock, to_thread
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -16,7 +15,7 @@ from console.access import Viewer
 from console.api import alert_of, json
 from console.context import Console, console_of
 from console.plain import LOOK_S, PlainLook, PlainRequest, stated
-from console.problems import Problem, body_of, flag
+from console.problems import Problem, decoded, flag
 from storage.clips import cut_clip
 from storage.fragments import locate, whole_length
 from storage.projections import AlertRow
@@ -86,11 +85,8 @@ async def ask_plain(request: Request) -> Response:
     id = request.path_params["id"]
     viewer = await to_thread.run_sync(console.require, request, "plain", "footage", id[:64])
     alert = await to_thread.run_sync(alert_of, console, id)
-    try:
-        wanted = msgspec.json.decode(await body_of(request), type=PlainRequest)
-    except msgspec.MsgspecError as error:
-        mend = 'the body must be {"what": "picture" or "clip", "purpose": "..."}'
-        raise Problem(400, f"{mend}: {error}", "body") from error
+    mend = '{"what": "picture" or "clip", "purpose": "..."}'
+    wanted = await decoded(request, PlainRequest, mend)
     purpose = stated(wanted.purpose)
     what = "snapshot" if wanted.what == "picture" else "clip"
     console.log.plain(viewer.who, what, alert.alert, purpose)

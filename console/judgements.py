@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from console.api import alert_of, json
 from console.context import console_of
-from console.problems import Problem, body_of
+from console.problems import Problem, decoded
 from events.events import Judged
 
 MAX_NOTE = 200
@@ -32,11 +32,8 @@ async def judge(request: Request) -> Response:
     id = request.path_params["id"]
     viewer = await to_thread.run_sync(console.require, request, "judge", "judgement", id[:64])
     alert = await to_thread.run_sync(alert_of, console, id)
-    try:
-        said = msgspec.json.decode(await body_of(request), type=Judgement)
-    except msgspec.MsgspecError as error:
-        mend = 'the body must be {"verdict": "true", "false" or "ignore", "note": "..."}'
-        raise Problem(400, f"{mend}: {error}", "body") from error
+    mend = '{"verdict": "true", "false" or "ignore", "note": "..."}'
+    said = await decoded(request, Judgement, mend)
     note = " ".join(said.note.split())
     if not (len(note) <= MAX_NOTE and (note.isprintable() or not note)):
         raise Problem(400, f"note may have at most {MAX_NOTE} printable characters", "note")

@@ -1,5 +1,7 @@
 """Refusals as `application/problem+json` (RFC 9457): what is wrong, which parameter, and the mend."""
 
+from typing import TypeVar
+
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
@@ -98,6 +100,21 @@ def flag(conn: HTTPConnection, name: str) -> bool | None:
     if text not in ("true", "false", "1", "0"):
         raise Problem(400, f"{name} must be true or false, not {text[:40]!r}", name)
     return text in ("true", "1")
+
+
+Body = TypeVar("Body")
+
+
+async def decoded(request: Request, form: type[Body], mend: str, parameter: str = "body") -> Body:
+    """The request's JSON body in this form. `mend`: what it must be.
+
+    Raises:
+        Problem: 400, 413 or 415.
+    """
+    try:
+        return msgspec.json.decode(await body_of(request), type=form)
+    except msgspec.MsgspecError as error:
+        raise Problem(400, f"the body must be {mend}: {error}", parameter) from error
 
 
 async def body_of(request: Request, limit: int = 4096) -> bytes:

@@ -8,6 +8,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from events.errors import ConfigError
+from ingest.listening import listen, url
 
 _GRACE_S = 2
 """Live views and event streams never end by themselves: they are cut off so long after `stop`."""
@@ -53,20 +54,8 @@ class ConsoleServer:
         Raises:
             ConfigError: the address cannot be had.
         """
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((self._host, self._port))
-        except OSError as error:
-            listener.close()
-            raise ConfigError(
-                f"the console cannot listen on {self._host}:{self._port} ({error.strerror}); end what uses "
-                "the port, or set another `port` in [console] of the site file"
-            ) from error
-        port = listener.getsockname()[1]
-        shown = f"[{self._host}]" if ":" in self._host else self._host
-        self.url = f"http://{shown}:{port}"
+        listener = listen(self._host, self._port, "[console]", "the console cannot listen")
+        self.url = url("http", self._host, listener)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, name="console", daemon=True
         )

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 import threading
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from events.errors import ConfigError
 from ingest.intake import is_loopback
+from ingest.listening import listen, url
 
 REQUEST_S = 10.0
 """A request's head and body are there within this time, or its connection is closed."""
@@ -108,20 +108,8 @@ class IntakeServer:
         Raises:
             ConfigError: the address cannot be had.
         """
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((self._host, self._port))
-        except OSError as error:
-            listener.close()
-            raise ConfigError(
-                f"readings cannot be taken on {self._host}:{self._port} ({error.strerror}); end what uses "
-                "the port, or set another `port` in [sensors.http] of the site file"
-            ) from error
-        listener.listen(128)  # who connects before the loop runs waits
-        shown = f"[{self._host}]" if ":" in self._host else self._host
-        self.url = f"{'https' if self._tls else 'http'}://{shown}:{listener.getsockname()[1]}"
+        listener = listen(self._host, self._port, "[sensors.http]", "readings cannot be taken")
+        self.url = url("https" if self._tls else "http", self._host, listener)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, name="intake", daemon=True
         )

@@ -16,7 +16,6 @@ A dome's own word (ONVIF) is a second witness:
 What cannot be told: a camera that turns while it is wholly covered or shows nothing with structure in it.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -26,6 +25,7 @@ import numpy as np
 
 from events.media import ticks
 from events.views import View
+from ingest.blocks import packed, unpacked
 from ingest.gate import Luma, shrink
 from ingest.presets import NOWHERE, Found, Presets
 from ingest.registration import ENOUGH, Fit, Floats, Reference, prepared
@@ -266,15 +266,11 @@ class Views:
 
     def snapshot(self) -> dict[str, Any]:
         """The whole state as JSON values."""
-        anchor = None
-        if self._anchor is not None:
-            cells = self._anchor.cells
-            anchor = [*cells.shape, base64.b64encode(cells.tobytes()).decode()]
         return {
             "state": self._state,
             "found": msgspec.to_builtins(self._found),
             "last": self._last,
-            "anchor": anchor,
+            "anchor": packed(self._anchor.cells if self._anchor is not None else None),
             "since": self._since,
             "refreshed": self._refreshed,
             "tried": self._tried,
@@ -294,10 +290,8 @@ class Views:
         self._last, self._since = state["last"], state["since"]
         self._refreshed, self._tried = state["refreshed"], state["tried"]
         self._agree, self._lost, self._told = state["agree"], state["lost"], state["told"]
-        if state["anchor"] is not None:
-            height, width, text = state["anchor"]
-            cells = np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width)
-            self._anchor = Reference(cells)
+        cells = unpacked(state["anchor"])
+        self._anchor = Reference(cells) if cells is not None else None
         self._position = msgspec.convert(state["position"], PtzPosition | None)
 
 
