@@ -59,7 +59,7 @@ def tail(
         return
     subscription = LogBus(journal, clock).subscribe(group, families) if group else None
     if subscription is not None and since is not None:
-        subscription.seek(since)
+        subscription.seek({journal.id: since})
     offset = since or 0
     try:
         while True:
@@ -74,11 +74,12 @@ def tail(
             if records:
                 sys.stdout.flush()
                 if subscription is not None:
-                    subscription.commit(offset)
+                    subscription.commit({journal.id: offset})
             elif subscription is not None:
-                if subscription.position > offset + PASSED_OVER or not follow:
-                    offset = subscription.position  # what is of other types is done with, too
-                    subscription.commit(offset)
+                passed = subscription.position[journal.id]
+                if passed > offset + PASSED_OVER or not follow:
+                    offset = passed  # what is of other types is done with, too
+                    subscription.commit(subscription.position)
             elif follow:
                 clock.sleep(0.2)
             if not records and not follow:

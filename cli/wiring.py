@@ -339,7 +339,7 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
 
     housekeeper = Housekeeper(journal, paths.footage, limits, holds, old, box_source(file.site.id), clock)
     joint = JointService(bus, journal, JointEngine(file.site.id, file.joint), clock)
-    return [joint, evidence, faults, portraits, housekeeper, Projector(bus, journal.id, store, clock)]
+    return [joint, evidence, faults, portraits, housekeeper, Projector(bus, store, clock)]
 
 
 def camera_view(camera: Camera) -> CameraView:

@@ -29,12 +29,16 @@ LAST_S = 30.0
 class Job(msgspec.Struct):
     """An event to be worked off."""
 
-    offset: int
-    event: Event
+    record: Record
     since: float
     """Monotonic time at which the event was read."""
     steps: "list[Step]"
     """What is left to be done."""
+
+    @property
+    def event(self) -> Event:
+        """What happened."""
+        return self.record.event
 
     @property
     def camera(self) -> str:
@@ -62,7 +66,7 @@ class Afterwork(Service):
         self._families = families
         self._clock = clock
         self._jobs: list[Job] = []
-        self._committed = 0
+        self._committed: dict[str, int] = {}
         self._commit_at = 0.0
         """Monotonic time at which events that ask for nothing are worth a commit, too."""
         self._last_at = 0.0
@@ -95,7 +99,7 @@ class Afterwork(Service):
     def _round(self, subscription: Subscription, stopping: bool) -> None:
         for record in subscription.poll(0.0 if stopping else 0.5):
             if steps := list(self._steps(record)):
-                self._jobs.append(Job(record.offset, record.event, self._clock.monotonic(), steps))
+                self._jobs.append(Job(record, self._clock.monotonic(), steps))
         waiting = len(self._jobs)
         try:
             self.work(stopping)
@@ -103,8 +107,10 @@ class Afterwork(Service):
             self._commit(subscription, stopping or len(self._jobs) < waiting)
 
     def _commit(self, subscription: Subscription, now: bool) -> None:
-        done = min((job.offset - 1 for job in self._jobs), default=subscription.position)
-        if done > self._committed and (now or self._clock.monotonic() >= self._commit_at):
+        done = dict(subscription.position)
+        for record in (job.record for job in self._jobs):
+            done[record.log] = min(done.get(record.log, record.offset), record.offset - 1)
+        if done != self._committed and (now or self._clock.monotonic() >= self._commit_at):
             subscription.commit(done)
             self._committed, self._commit_at = done, self._clock.monotonic() + COMMIT_S
 

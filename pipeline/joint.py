@@ -87,7 +87,7 @@ class JointService(Service):
         self._journal.flush()  # what was recorded before a failure is still to be written, or is lost
         kept = self._kept()
         self._engine.restore(self._blank if kept is None else kept.engine)
-        subscription.seek(0 if kept is None else kept.offset)
+        subscription.seek({self._journal.id: 0 if kept is None else kept.offset})
         if kept is None:
             while records := subscription.poll(0.0, _BATCH):
                 for record in records:
@@ -122,7 +122,7 @@ class JointService(Service):
 
     def _record(self, subscription: Subscription, said: list[Noted]) -> None:
         """One transaction: what is said, what follows, and how far that is."""
-        blob = msgspec.json.encode(_Kept(subscription.position, self._engine.snapshot()))
+        blob = msgspec.json.encode(_Kept(subscription.position[self._journal.id], self._engine.snapshot()))
         self._journal.record(said, state=(GROUP, blob))
         self._commit(subscription)
 

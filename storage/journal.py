@@ -231,7 +231,7 @@ class Journal(Catalog):
             found = self._reader.rows(_Q["read_families"], (after, last, chosen, limit))
         else:
             found = self._reader.rows(_Q["read_events"], (after, last, limit))
-        records = [Record(offset, codec.decode(body)) for offset, body in found]
+        records = [Record(offset, codec.decode(body), self.id) for offset, body in found]
         return records, records[-1].offset if len(records) == limit and limit else max(last, after)
 
     def of_epoch(self, source: str, epoch: int) -> list[Event]:

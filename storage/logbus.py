@@ -1,9 +1,9 @@
 """The embedded bus: the journal itself, read by offset (contract: `events/bus.py`)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from events.bus import Record
+from events.bus import Record, Start
 from events.clock import Clock
 from storage.journal import Journal
 
@@ -24,23 +24,28 @@ class LogBus:
         """Names the log that offsets belong to; who keeps offsets elsewhere keeps this with them."""
         return self._journal.id
 
-    def subscribe(self, group: str, families: Sequence[str] = ()) -> "LogSubscription":
-        """Read as consumer `group`, from its committed offset; `families` empty means all.
+    def subscribe(
+        self, group: str, families: Sequence[str] = (), start: Start | None = None
+    ) -> "LogSubscription":
+        """Read as consumer `group`, from its committed offset or from `start`; `families` empty means all.
 
         The group becomes known to the journal: nothing is pruned that it has not committed.
         """
-        return LogSubscription(self._journal, self._clock, group, tuple(families))
+        return LogSubscription(self._journal, self._clock, group, tuple(families), start)
 
 
 class LogSubscription:
     """One consumer's position. Used by one thread at a time."""
 
-    def __init__(self, journal: Journal, clock: Clock, group: str, families: tuple[str, ...]) -> None:
+    def __init__(
+        self, journal: Journal, clock: Clock, group: str, families: tuple[str, ...], start: Start | None
+    ) -> None:
         self._journal = journal
         self._clock = clock
         self._group = group
         self._families = families
-        self._position = journal.add_consumer(group)
+        committed = journal.add_consumer(group)
+        self._position = committed if start is None else start(journal.id)
 
     def poll(self, timeout_s: float = 0.0, limit: int = 500) -> Sequence[Record]:
         """The next records, oldest first; empty if none came within the time-out."""
@@ -62,17 +67,18 @@ class LogSubscription:
                 looks -= 1
 
     @property
-    def position(self) -> int:
+    def position(self) -> Mapping[str, int]:
         """How far everything was given, or passed over as being of other families."""
-        return self._position
+        return {self._journal.id: self._position}
 
-    def seek(self, offset: int) -> None:
-        """Read on from the record after `offset` (0: from the beginning)."""
-        self._position = offset
+    def seek(self, position: Mapping[str, int]) -> None:
+        """Read on from the record after the offset (0: from the beginning)."""
+        self._position = position.get(self._journal.id, self._position)
 
-    def commit(self, offset: int) -> None:
-        """All up to and including `offset` is done with; durable when this returns."""
-        self._journal.commit(self._group, offset)
+    def commit(self, position: Mapping[str, int]) -> None:
+        """All up to and including the offset is done with; durable when this returns."""
+        if self._journal.id in position:
+            self._journal.commit(self._group, position[self._journal.id])
 
     def close(self) -> None:
         """Nothing is held: the journal is its owner's."""

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from events import codec
-from events.bus import Record, Subscription
+from events.bus import Record
 from storage.database import Reader, connect, queries, roll_back, storage_error
 from storage.projections import (
     AccessRow,
@@ -276,17 +276,3 @@ class SqliteStore:
         self._reader.close()
         with self._writing:
             self._connection.close()
-
-
-def catch_up(
-    subscription: Subscription, store: Store, log: str, *, timeout_s: float = 0.0, limit: int = 500
-) -> int:
-    """One step of projecting: poll, apply, then commit on the bus; answers how many records were polled.
-
-    Begin with `subscription.seek(store.offset(log))`: the store's own offset counts, not the bus's.
-    """
-    records = subscription.poll(timeout_s, limit)
-    if records:
-        store.apply(log, records)
-        subscription.commit(records[-1].offset)
-    return len(records)

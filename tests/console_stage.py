@@ -23,10 +23,11 @@ from events.ids import event_id
 from events.media import TICKS, Anchor
 from events.rules import Intrusion, Line, Zone
 from ingest.packets import Packet
+from pipeline.projector import catch_up
 from storage.journal import Journal
 from storage.logbus import LogBus
 from storage.segments import SegmentWriter
-from storage.store import SqliteStore, catch_up
+from storage.store import SqliteStore
 from storage.trace import Frame, Gate, Mode, TraceWriter
 from tests.clipmaker import FPS, packets_of, walker
 
@@ -201,10 +202,9 @@ class Stage:
 
     def _project(self) -> None:
         bus = LogBus(self.journal, self.clock)
-        subscription = bus.subscribe("store")
-        subscription.seek(self.store.offset(bus.id))
+        subscription = bus.subscribe("store", start=self.store.offset)
         while not self._stop.is_set():
-            catch_up(subscription, self.store, bus.id, timeout_s=0.05)
+            catch_up(subscription, self.store, timeout_s=0.05)
 
     def camera_runs(self, camera: str, clip: Path, segment_s: float = 60.0) -> Recorder:
         """Record the clip in real time, in a loop, until the stage is struck."""

@@ -13,8 +13,9 @@ from events.errors import DiskFull
 from events.events import AlertCleared, AlertRaised
 from pipeline.afterwork import LAST_S, PATIENCE_S, Job
 from pipeline.evidence import GROUP, Evidence, EvidenceSettings, sweep_evidence
+from pipeline.projector import catch_up
 from storage.objects import FolderObjects
-from storage.store import SqliteStore, catch_up
+from storage.store import SqliteStore
 from tests.loopmaker import draw, visits
 from tests.recorded import Recorded, open_site, record
 from tests.siteworks import until
@@ -202,7 +203,7 @@ def test_after_the_epoch_s_end_nothing_more_is_waited_for(tmp_path: Path) -> Non
 def test_evidence_of_closed_alerts_goes_when_its_time_is_up(site: Recorded, tmp_path: Path) -> None:
     objects, store = FolderObjects(tmp_path / "objects"), SqliteStore(tmp_path / "store.db")
     subscription = site.bus.subscribe("test")
-    while catch_up(subscription, store, site.journal.id):
+    while catch_up(subscription, store):
         pass
     first, second = (data.alert for data in alerts(site))
     assert {row.state for row in store.alerts()} == {"cleared"}

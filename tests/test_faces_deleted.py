@@ -10,11 +10,12 @@ from cli import wiring
 from events.errors import StorageError
 from events.events import FaceCaptured, FaceDeleted
 from pipeline.portraits import GROUP
+from pipeline.projector import catch_up
 from storage.captures import delete_face, keys_of, sweep_faces
 from storage.journal import Journal
 from storage.objects import FolderObjects
 from storage.sealing import unseal
-from storage.store import SqliteStore, catch_up
+from storage.store import SqliteStore
 from tests.captured import SEALED, WALK, captured, portraits
 from tests.facekeys import IDENTITY, PASSPHRASE
 from tests.loopmaker import draw
@@ -49,7 +50,7 @@ class Kept:
 
     def project(self) -> None:
         self.site.journal.flush()
-        while catch_up(self.subscription, self.store, self.site.journal.id):
+        while catch_up(self.subscription, self.store):
             pass
 
     def sweep(self) -> int:

@@ -9,8 +9,9 @@ from cli import wiring
 from events.errors import DiskFull
 from events.events import Health
 from pipeline.housekeeping import Housekeeper
+from pipeline.projector import catch_up
 from storage.retention import Hold, Limits
-from storage.store import SqliteStore, catch_up
+from storage.store import SqliteStore
 from tests.loopmaker import draw, visits
 from tests.recorded import Recorded, open_site, record
 
@@ -134,7 +135,7 @@ def test_people_s_pictures_go_though_the_journal_takes_nothing(
 def test_a_site_s_store_is_pruned_with_the_rest(site: Recorded) -> None:
     path = wiring.Paths(site.loaded.data).store
     store = SqliteStore(path)
-    while catch_up(site.bus.subscribe("projector"), store, site.journal.id):
+    while catch_up(site.bus.subscribe("projector"), store):
         pass
     assert store.sizes().events > 4
     site.clock.advance(31 * 86_400)

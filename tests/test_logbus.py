@@ -16,6 +16,8 @@ from tests.contracts.examples import crossing, event, health
 
 
 class JournalLog:
+    quiet_s = 0.0
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._open()

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from events.clock import ManualClock
+from pipeline.projector import catch_up
 from storage.journal import Journal
 from storage.logbus import LogBus
 from storage.orphans import clear_orphans
-from storage.store import SqliteStore, catch_up
+from storage.store import SqliteStore
 from tests.contracts.examples import EPOCH, SENSOR, alert, event
 
 
@@ -29,7 +30,7 @@ def test_open_alerts_of_a_camera_that_is_gone_are_cleared_once(tmp_path: Path) -
 
     def clear() -> int:
         journal.flush()
-        while catch_up(subscription, store, bus.id):
+        while catch_up(subscription, store):
             pass
         return clear_orphans(store, journal, "/site/camera/", {"gate"}, EPOCH + 9)
 

@@ -123,7 +123,7 @@ def test_after_a_kill_it_is_cut_again_to_the_same_crop_under_a_new_key(
     assert again == {}  # the first is committed
     other = portraits(site, tmp_path / "objects")
     subscription = site.bus.subscribe(GROUP, ("face",))
-    subscription.seek(0)
+    subscription.seek({site.journal.id: 0})
     other._round(subscription, False)
     second = kept(tmp_path / "objects")
     assert second[".jpg"] == first[".jpg"]

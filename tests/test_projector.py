@@ -28,7 +28,7 @@ def stored(store: SqliteStore) -> list[str]:
 
 def test_all_that_is_journaled_is_stored_in_order(site: Recorded, tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.db")
-    projector = Projector(site.bus, site.journal.id, store, site.clock)
+    projector = Projector(site.bus, store, site.clock)
     projector.start()
     projector.stop()  # projects what is there, then ends
     assert stored(store) == [r.event.id for r in site.journal.read(0, 999)]
@@ -40,7 +40,7 @@ def test_the_store_alone_says_where_to_go_on(site: Recorded, tmp_path: Path) -> 
     """A store that was lost is filled again, although the bus has it all committed."""
     for name in ("first.db", "second.db"):
         store = SqliteStore(tmp_path / name)
-        projector = Projector(site.bus, site.journal.id, store, site.clock)
+        projector = Projector(site.bus, store, site.clock)
         projector.start()
         projector.stop()
         assert len(stored(store)) == site.journal.last_offset()
@@ -70,7 +70,7 @@ def test_a_store_that_fails_for_a_while_gets_all_of_it_later(
     site: Recorded, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Fails(tmp_path / "store.db")
-    projector = Projector(site.bus, site.journal.id, store, site.clock)
+    projector = Projector(site.bus, store, site.clock)
     projector._stop.wait = lambda timeout=None: False  # type: ignore[method-assign,assignment]
     projector.start()
     until(lambda: len(stored(store)) == site.journal.last_offset(), 10, "all is stored")

@@ -12,9 +12,10 @@ import storage
 from events.clock import ManualClock
 from events.errors import StorageError
 from events.events import Event
+from pipeline.projector import catch_up
 from storage.journal import Journal
 from storage.logbus import LogBus
-from storage.store import SqliteStore, catch_up
+from storage.store import SqliteStore
 from tests.contracts.examples import (
     EPOCH,
     SENSOR,
@@ -114,14 +115,14 @@ def test_a_rebuild_from_the_journal_gives_the_same_store(tmp_path: Path) -> None
         journal.append([e])
         if n % 7 == 0:
             journal.flush()
-            catch_up(sub, live, bus.id, limit=3)
+            catch_up(sub, live, limit=3)
     journal.flush()
-    while catch_up(sub, live, bus.id):
+    while catch_up(sub, live):
         pass
     live.close()
     rebuilt = SqliteStore(tmp_path / "rebuilt.db")
     sub = bus.subscribe("rebuild")
-    while catch_up(sub, rebuilt, bus.id):
+    while catch_up(sub, rebuilt):
         pass
     assert (
         rebuilt.offset(bus.id) == journal.committed("rebuild") == journal.last_offset() == len(some_events())
@@ -148,7 +149,7 @@ def test_a_projector_killed_between_store_and_bus_goes_on_from_the_store_s_offse
     store = SqliteStore(tmp_path / "store.db")
     store.apply(bus.id, bus.subscribe("store").poll())  # and killed: no commit on the bus
     sub = bus.subscribe("store")
-    assert catch_up(sub, store, bus.id) == 3
+    assert catch_up(sub, store) == 3
     assert store.totals()[0].count == 3
     assert journal.committed("store") == 3
     store.close()
