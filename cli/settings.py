@@ -11,6 +11,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from cli.engines import (
+    BusSection,
+    ClusterSection,
+    ObjectsSection,
+    ServeSection,
+    StoreSection,
+    TelemetrySection,
+)
+from cli.section import Id, Section, check_credentials
 from console.access import PrivacySettings
 from events.errors import ConfigError
 from events.geometry import Point, is_simple, signed_area
@@ -20,12 +29,6 @@ from events.rules import WHOLE, Line, Rule, Zone
 from ingest import onvif
 from ingest.sensorfile import Sensor, Sensors, check_sensors
 from storage.captures import FacesSettings
-
-Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every table of the file: an unknown key is an error."""
 
 
 class Site(Section, frozen=True, kw_only=True):
@@ -196,9 +199,7 @@ class Camera(Section, frozen=True, kw_only=True):
                 raise ValueError(
                     f"camera {self.id}: {key} is not rtsp://host[:port]/path with a port from 0 to 65535"
                 ) from None
-        if self.credentials and self.credentials.partition(":")[0] not in ("env", "file"):
-            # Not shown: it may be the password itself.
-            raise ValueError(f'camera {self.id}: credentials are "env:NAME" or "file:PATH", nothing else')
+        check_credentials(f"camera {self.id}", self.credentials)
         names = [rule.name for rule in self.rules]
         if twice := {n for n in names if names.count(n) > 1}:
             raise ValueError(f"camera {self.id}: rule names must differ, twice: {', '.join(sorted(twice))}")
@@ -270,10 +271,20 @@ class SiteFile(Section, frozen=True, kw_only=True):
     sensors: Sensors = Sensors()
     sensor: tuple[Sensor, ...] = ()
     joint: tuple[Joint, ...] = ()
+    bus: BusSection = BusSection()
+    store: StoreSection = StoreSection()
+    objects: ObjectsSection = ObjectsSection()
+    cluster: ClusterSection = ClusterSection()
+    serve: ServeSection = ServeSection()
+    telemetry: TelemetrySection = TelemetrySection()
 
     def __post_init__(self) -> None:
-        if not self.camera and not self.sensor:
-            raise ValueError("at least one [[camera]] or [[sensor]] is needed")
+        if not self.camera and not self.sensor and not (self.bus.bootstrap and self.store.url):
+            raise ValueError(
+                "at least one [[camera]] or [[sensor]] is needed (or [bus] and [store], for `linli serve`)"
+            )
+        if self.cluster.shares and not self.bus.bootstrap:
+            raise ValueError("[cluster] needs a [bus]: the brokers say which box reads which camera")
         ids = [camera.id for camera in self.camera]
         if twice := {i for i in ids if ids.count(i) > 1}:
             raise ValueError(f"camera ids must differ, twice: {', '.join(sorted(twice))}")

@@ -24,7 +24,7 @@ SITE = click.argument("site", type=click.Path(path_type=Path, dir_okay=False))
 PASSED_OVER = 1000
 """Events of other types after which a consumer that follows says that it needs none of them."""
 
-FAMILIES = ("count", "alert", "view", "face", "sensor", "judgement", "health", "segment", "access")
+FAMILIES = ("count", "alert", "view", "face", "sensor", "judgement", "health", "segment", "access", "claim")
 
 
 @click.command()

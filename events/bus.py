@@ -1,9 +1,9 @@
 """The bus contract: named consumers read events in order by offset and commit how far they came.
 
-A bus is one *log* or several. The embedded bus is the journal itself, one log (`storage/logbus.py`); Kafka, on many
-boxes, has a log for each partition (`storage/kafkabus.py`) and shares them among the consumers of one name. Order
-holds within a log; the events of one camera and family are in one log. Offsets begin at 1, mean something in
-their own log alone, and may have holes.
+A bus is one *log* or several. The embedded bus is the journal itself, one log (`storage/logbus.py`); Kafka,
+on many boxes, has a log for each partition (`storage/kafkabus.py`) and shares them among the consumers of one
+name. Order holds within a log; the events of one camera and family are in one log. Offsets begin at 1, mean
+something in their own log alone, and may have holes.
 
 Delivery is at least once: after a crash a consumer gets again what it had not committed. Exactly once is the
 store's, by keeping the offset in the projection's own transaction.
@@ -46,8 +46,8 @@ class Subscription(Protocol):
         what followed was for others: who is done with all that it was given commits this."""
 
     def seek(self, position: Mapping[str, int]) -> None:
-        """Read these logs on from the record after the offset (0: from the beginning). Those that are not held
-        (any more) are passed over."""
+        """Read these logs on from the record after the offset (0: from the beginning). Those that are not
+        held (any more) are passed over."""
 
     def commit(self, position: Mapping[str, int]) -> None:
         """Of each log all up to and including the offset is done with; durable when this returns. Logs that
@@ -64,6 +64,6 @@ class Bus(Protocol):
         """Read as consumer `group`; `families` empty means all.
 
         Args:
-            start: where to read a log on from, asked when the log comes to this consumer. Without it: from the
-                committed offset.
+            start: where to read a log on from, asked when the log comes to this consumer. Without it: from
+                the committed offset.
         """

@@ -2,7 +2,7 @@
 
 A payload is a tagged struct; its tag is the event's type. The family (the second word of the type) is what
 topics, subscriptions and ordering go by: count, alert, view, face, sensor, judgement, health, segment,
-access.
+access, claim.
 """
 
 from typing import Literal
@@ -246,6 +246,23 @@ class Access(Payload, frozen=True, kw_only=True, tag="linli.access.viewed.v1"):
     """False: refused."""
 
 
+class ClaimTaken(Payload, frozen=True, kw_only=True, tag="linli.claim.taken.v1"):
+    """A box of several reads the camera: whose word counts when two have seen the same.
+
+    What the analysis says (count, alert, view, face) of a stream epoch is *superseded* from the moment at
+    which another box, with a larger token, had a stream of the camera.
+    """
+
+    stream: str
+    stream_epoch: int
+    """The stream epoch that was opened under the claim."""
+    token: int
+    """The claim's offset in the topic of claims: the larger one is the later."""
+    box: str
+    since_us: int
+    """Capture time of the epoch's first picture."""
+
+
 AnyPayload = (
     Crossing
     | Interval
@@ -260,6 +277,7 @@ AnyPayload = (
     | Health
     | Segment
     | Access
+    | ClaimTaken
 )
 
 
@@ -286,7 +304,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def family(self) -> str:
-        """count, alert, view, face, sensor, judgement, health, segment or access."""
+        """count, alert, view, face, sensor, judgement, health, segment, access or claim."""
         return self.type.split(".", 2)[1]
 
     @property
@@ -298,7 +316,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     def subject(self) -> str:
         """What within the source: a rule, an alert, a segment."""
         data = self.data
-        for name in ("alert", "rule", "segment", "capture", "quantity", "preset", "what"):
+        for name in ("alert", "rule", "segment", "capture", "quantity", "preset", "what", "box"):
             value = getattr(data, name, None)
             if value is not None:
                 return str(value)
