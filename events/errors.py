@@ -48,9 +48,32 @@ class DiskFull(StorageError):
     retriable = True
 
 
+class StoreAway(StorageError):
+    """A store on the network does not answer, or says that it cannot just now. It is asked again."""
+
+    retriable = True
+
+
+class StoreDenied(StorageError):
+    """A store on the network does not take the credentials, or they do not reach so far. A person has to
+    change something; it is asked again slowly."""
+
+
 class IllegalTransition(LinliError):
     """A state change that its table does not allow. Nothing was changed."""
 
 
 class AccessDenied(LinliError):
     """The caller has no right to see this."""
+
+
+class UnreadableEvent(LinliError):
+    """What came over the bus cannot be taken for an event. It becomes a dead letter with this text."""
+
+
+class MalformedEvent(UnreadableEvent):
+    """It is not an event of ours; the text says which header or field is wrong."""
+
+
+class UnknownEvent(UnreadableEvent):
+    """An event, but of a type that this version does not know: a newer Linli wrote it."""

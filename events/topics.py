@@ -1,23 +1,25 @@
-"""The topics on Kafka, declared in one place: families to names, partitions, retention. Pure; nothing connects.
+"""The topics on Kafka, declared in one place: families to names, partitions, retention. Nothing connects
+here.
 
-**Names** are `PREFIX.family`. The prefix names the jurisdiction, the highest first, and ends with a word for the
-product: `tengzhou.beixin.linli` of a street of Tengzhou, `tengzhou.linli` of the city itself. So a city mirrors
-its streets without renaming anything, and `everywhere` is the pattern that reads them all.
+**Names** are `PREFIX.family`. The prefix names the jurisdiction, the highest first, and ends with a word for
+the product: `tengzhou.beixin.linli` of a street of Tengzhou, `tengzhou.linli` of the city itself. So a city
+mirrors its streets without renaming anything, and `everywhere` is the pattern that reads them all.
 
 **Key** of every event is `partitionkey`, the id of the camera, sensor or box, and the partitioner is Kafka's
-default (murmur2 of the key), so that other clients put the same camera in the same place. What one camera did is
-in order within a family, for a family is a topic and a camera is in one partition of it. *Between* families
-nothing is in order, so what must be read in order together is one family: an alert's raising, updates and
-clearing; a capture and its deletion; a dome's views. What refers to another family (a judgement to its alert, a
-count to the claim that it was made under) is put together by the store, in whatever order it comes.
+default (murmur2 of the key), so that other clients put the same camera in the same place. What one camera did
+is in order within a family, for a family is a topic and a camera is in one partition of it. *Between*
+families nothing is in order, so what must be read in order together is one family: an alert's raising,
+updates and clearing; a capture and its deletion; a dome's views. What refers to another family (a judgement
+to its alert, a count to the claim that it was made under) is put together by the store, in whatever order it
+comes.
 
-**Partitions** are never added once a topic is used: a key would move to another partition, and its events would
-overtake each other. So there are more from the start than are needed. The families of a camera have equally
-many, so that a camera has the same partition number in each.
+**Partitions** are never added once a topic is used: a key would move to another partition, and its events
+would overtake each other. So there are more from the start than are needed. The families of a camera have
+equally many, so that a camera has the same partition number in each.
 
 **Time** of a record is when the broker took it, not when it happened (`message.timestamp.type`): a box that
-comes back after a month must not have its events expired at once, and one whose clock is in the future must not
-be refused.
+comes back after a month must not have its events expired at once, and one whose clock is in the future must
+not be refused.
 """
 
 import re
@@ -80,8 +82,8 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
         """The topic's own settings by Kafka's names.
 
         Args:
-            replication: on how many brokers each partition is. From three on, a write is acknowledged once two
-                have it, so that one broker may be away.
+            replication: on how many brokers each partition is. From three on, a write is acknowledged once
+                two have it, so that one broker may be away.
         """
         return {
             "cleanup.policy": self.cleanup,
@@ -205,10 +207,12 @@ def topics(prefix: str = DEFAULT_PREFIX, shares: int = DEFAULT_SHARES) -> tuple[
     """
     if not 1 <= shares <= 10_000:
         raise ConfigError(f"{shares} shares of the cameras: give 1 to 10000")
-    named = (msgspec.structs.replace(topic, name=topic_name(prefix, topic.what)) for topic in _DECLARED)
+    counts = {SHARES: shares}
     return tuple(
-        msgspec.structs.replace(topic, partitions=shares) if topic.what == SHARES else topic
-        for topic in named
+        msgspec.structs.replace(
+            topic, name=topic_name(prefix, topic.what), partitions=counts.get(topic.what, topic.partitions)
+        )
+        for topic in _DECLARED
     )
 
 
@@ -230,8 +234,8 @@ def topic_name(prefix: str, what: str) -> str:
 def checked_prefix(prefix: str) -> str:
     """The prefix, if it can be one: words of a-z, 0-9 and hyphens with dots between them.
 
-    Kafka would take capitals and `_` as well. But in its metrics `.` and `_` are the same, so it refuses a topic
-    whose name differs from another's in that alone; and names that differ in capitals are mistaken by people.
+    Kafka would take capitals and `_` as well. But in its metrics `.` and `_` are the same, so it refuses a
+    topic whose name differs from another's in that alone; and people mistake names that differ in capitals.
 
     Raises:
         ConfigError: says which character is wrong.
