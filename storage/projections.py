@@ -1,10 +1,10 @@
 """Projections: what each event changes in the store, as a table, and the rows that come out of it.
 
 `changes` is pure: an event becomes named statements with their values. A store only has to know what the
-statements mean (`sql/store.queries.sql` for SQLite).
+statements mean (`sql/store.queries.sql` for SQLite, `sql/postgres.queries.sql` for PostgreSQL).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -53,6 +53,7 @@ class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
     until_us: int | None
     """Capture time at which the condition was last true, once cleared."""
     reason: str | None
+    """Why it was cleared; handed-over: another box has the camera, and the one that raised it has not said."""
     tracks: tuple[int, ...]
     box: NormBox | None
     """None where there is no picture."""
@@ -231,6 +232,86 @@ def rows_of(kind: type[_Row], rows: list[Any]) -> list[_Row]:
         )
         for row in rows
     ]
+
+
+ONE_BY_ONE = {
+    "raise_alert": "alert",
+    "update_alert": "alert",
+    "clear_alert": "alert",
+    "set_health": "source",
+    "note_health": "source",
+    "add_face": "capture",
+    "delete_face": "capture",
+}
+"""Statements whose order counts, and what it counts within. All others are done at once for many events."""
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """What many events change together, as few statements."""
+
+    at_once: Mapping[str, list[Values]]
+    """By statement, in a fixed order. A row of the store occurs in one of its values only, and they come in
+    the order of the rows' keys: two who write at once wait for each other, but never in a circle."""
+    one_by_one: list[tuple[str, Values]]
+    """Alerts, health and faces, each in its own order."""
+
+
+def batch(changed: Iterable[tuple[str, Values]]) -> Batch:
+    """Many changes as a batch: crossings added up, of what is replaced anyway the last alone."""
+    by_name: dict[str, list[Values]] = {}
+    ordered: list[tuple[str, Values]] = []
+    for change in changed:
+        if change[0] in ONE_BY_ONE:
+            ordered.append(change)
+        else:
+            by_name.setdefault(change[0], []).append(change[1])
+    readings = by_name.get("add_reading", [])
+    at_once = {
+        "add_crossings": _added_up(by_name.get("add_crossing", [])),
+        "add_interval": by_name.get("add_interval", []),
+        "add_reading": _first(readings, "source", "quantity", "time_us"),
+        "set_sensor": _by_key(newest(readings), "source", "quantity"),
+        "add_access": by_name.get("add_access", []),
+        "set_view": _last(by_name.get("set_view", []), ("source",), ("epoch", "sequence")),
+        "judge": _last(by_name.get("judge", []), ("alert",), ("time_us",)),
+    }
+    ordered.sort(key=lambda change: (ONE_BY_ONE[change[0]], change[1][ONE_BY_ONE[change[0]]]))
+    return Batch(at_once, ordered)
+
+
+def _by_key(rows: Iterable[Values], *key: str) -> list[Values]:
+    return sorted(rows, key=lambda row: [row[name] for name in key])
+
+
+def _added_up(crossings: Iterable[Values]) -> list[Values]:
+    found: dict[tuple[str, str, str, str], Values] = {}
+    for c in crossings:
+        key = c["source"], c["rule"], c["direction"], c["label"]
+        total = found.setdefault(key, {name: c[name] for name in TOTAL_KEY} | {"count": 0, "last_us": 0})
+        total["count"] += 1
+        total["last_us"] = max(total["last_us"], c["time_us"])
+    return [found[key] for key in sorted(found)]
+
+
+TOTAL_KEY = ("source", "rule", "direction", "label")
+
+
+def _first(rows: Iterable[Values], *key: str) -> list[Values]:
+    found: dict[tuple[Any, ...], Values] = {}
+    for row in rows:
+        found.setdefault(tuple([row[name] for name in key]), row)
+    return [found[k] for k in sorted(found)]
+
+
+def _last(rows: Iterable[Values], key: tuple[str, ...], by: tuple[str, ...]) -> list[Values]:
+    """Of each key the row that is largest by `by`; of equals the later one."""
+    found: dict[tuple[Any, ...], Values] = {}
+    for row in rows:
+        name = tuple(row[k] for k in key)
+        old = found.get(name)
+        if old is None or tuple(row[b] for b in by) >= tuple(old[b] for b in by):
+            found[name] = row
+    return [found[k] for k in sorted(found)]
 
 
 def newest(readings: Iterable[Values]) -> list[Values]:

@@ -10,12 +10,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from events import codec
 from events.bus import Record
+from storage import applying
+from storage.applying import NewEvent
 from storage.database import Reader, connect, queries, roll_back, storage_error
 from storage.projections import (
     AccessRow,
@@ -28,9 +30,7 @@ from storage.projections import (
     TotalRow,
     Values,
     ViewRow,
-    changes,
     merge_counts,
-    newest,
     rows_of,
 )
 
@@ -43,6 +43,8 @@ class StoreSizes(msgspec.Struct, frozen=True, kw_only=True):
     """How much there is in a store."""
 
     events: int
+    superseded: int
+    """Of these, how many are one box's word about what another one had to say; they count nowhere."""
     alerts: int
     open_alerts: int
     judged: dict[str, int]
@@ -176,7 +178,8 @@ class SqliteStore:
         numbers = msgspec.json.encode([n for (n,) in chosen]).decode()
         execute(_Q["remember_pruned"], (numbers,))
         execute(_Q["prune_events"], (numbers,))
-        for query in ("intervals", "alerts", "judgements", "faces", "access"):
+        execute(_Q["forget_claims"], (before_us,))
+        for query in ("intervals", "alerts", "judgements", "faces", "access", "claims"):
             execute(_Q[f"prune_{query}"], (before_us,))
         return len(chosen)
 
@@ -184,32 +187,8 @@ class SqliteStore:
         return self._connection.execute(_Q["prune_readings"], (before_us, _PRUNE_STEP)).rowcount
 
     def _apply(self, log: str, records: Sequence[Record]) -> int:
-        execute = self._connection.execute
-        found = execute(_Q["offset"], (log,)).fetchall()
-        done = int(found[0][0]) if found else 0
-        new = 0
-        readings: list[Values] = []
-        for record in records:
-            if record.offset <= done:
-                continue
-            done = record.offset
-            e = record.event
-            row = (e.id, e.source, e.family, e.epoch, e.sequence, e.time_us, codec.encode(e))
-            if execute(_Q["insert_event"], row).rowcount != 1:
-                continue
-            new += 1
-            change = changes(e)
-            if change is None:
-                continue
-            statement, values = change
-            if statement == "add_reading":
-                readings.append(values)  # there may be thousands a second: all at once below
-            else:
-                execute(_Q[statement], values)
-        self._connection.executemany(_Q["add_reading"], readings)
-        self._connection.executemany(_Q["set_sensor"], newest(readings))
-        execute(_Q["set_offset"], (log, done))
-        return new
+        found = self._connection.execute(_Q["offset"], (log,)).fetchall()
+        return applying.apply(_Writes(self._connection), log, found[0][0] if found else 0, records)
 
     def cameras_health(self, camera: str | None = None) -> list[HealthRow]:
         return rows_of(HealthRow, self._reader.rows(_Q["health"], (camera,)))
@@ -268,11 +247,35 @@ class SqliteStore:
         return rows_of(AccessRow, self._reader.rows(_Q["access"], (limit,)))
 
     def sizes(self) -> StoreSizes:
-        events, alerts, open_alerts, judged = self._reader.rows(_Q["sizes"])[0]
+        events, superseded, alerts, open_alerts, judged = self._reader.rows(_Q["sizes"])[0]
         verdicts = msgspec.json.decode(judged, type=dict[str, int])
-        return StoreSizes(events=events, alerts=alerts, open_alerts=open_alerts, judged=verdicts)
+        return StoreSizes(
+            events=events, superseded=superseded, alerts=alerts, open_alerts=open_alerts, judged=verdicts
+        )
 
     def close(self) -> None:
         self._reader.close()
         with self._writing:
             self._connection.close()
+
+
+class _Writes:
+    """`storage.applying.Writes` in the transaction that is open."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def keep(self, events: Sequence[NewEvent]) -> Sequence[NewEvent]:
+        new = []
+        for item in events:
+            e = item.event
+            row = (e.id, e.source, e.family, e.epoch, e.sequence, e.time_us, item.body, item.superseded)
+            if self._connection.execute(_Q["insert_event"], row).rowcount == 1:
+                new.append(item)
+        return new
+
+    def change(self, statement: str, rows: Sequence[Values]) -> None:
+        self._connection.executemany(_Q[statement], rows)
+
+    def rows(self, statement: str, values: Values) -> list[Any]:
+        return self._connection.execute(_Q[statement], values).fetchall()

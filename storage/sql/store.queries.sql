@@ -2,41 +2,103 @@
 SELECT offset FROM offsets WHERE log = ?
 
 -- name: set_offset
-INSERT INTO offsets (log, offset) VALUES (?, ?) ON CONFLICT (log) DO UPDATE SET offset = excluded.offset
+INSERT INTO offsets (log, offset) VALUES (:log, :offset) ON CONFLICT (log) DO UPDATE SET offset = excluded.offset
 
 -- name: insert_event
 -- What was pruned was here, too.
-INSERT INTO events (id, source, family, epoch, sequence, time_us, body)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+INSERT INTO events (id, source, family, epoch, sequence, time_us, body, superseded)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
 WHERE NOT EXISTS (SELECT 1 FROM pruned WHERE source = ?2 AND family = ?3 AND epoch = ?4 AND sequence >= ?5)
 ON CONFLICT (source, family, epoch, sequence) DO NOTHING
 
--- name: add_crossing
+-- name: add_crossings
 INSERT INTO totals (source, rule, direction, label, count, last_us)
-VALUES (:source, :rule, :direction, :label, 1, :time_us)
-ON CONFLICT DO UPDATE SET count = count + 1, last_us = max(last_us, excluded.last_us)
+VALUES (:source, :rule, :direction, :label, :count, :last_us)
+ON CONFLICT DO UPDATE SET count = count + excluded.count, last_us = max(last_us, excluded.last_us)
 
 -- name: add_interval
 INSERT INTO intervals (source, rule, start_us, epoch, sequence, end_us, counts, occupancy, observed_s, preset)
 VALUES (:source, :rule, :start_us, :epoch, :sequence, :end_us, :counts, :occupancy, :observed_s, :preset)
 
 -- name: raise_alert
--- An alert is raised once; under the same id again, it stays as it is.
+-- An alert is raised once; under the same id again, it stays as it is. `handed_us`: when another box took the camera.
 INSERT INTO alerts (alert, source, epoch, rule, kind, severity, label, state, since_us, raised_us, updated_us,
-                    tracks, box, detail, place, preset, causes)
-VALUES (:alert, :source, :epoch, :rule, :kind, :severity, :label, 'open', :since_us, :time_us, :time_us,
-        :tracks, :box, :detail, :place, :preset, :causes)
+                    tracks, box, detail, place, preset, causes, cleared_us, until_us, reason)
+VALUES (:alert, :source, :epoch, :rule, :kind, :severity, :label,
+        CASE WHEN :handed_us IS NULL THEN 'open' ELSE 'cleared' END, :since_us, :time_us, :time_us,
+        :tracks, :box, :detail, :place, :preset, :causes, :handed_us, :handed_us,
+        CASE WHEN :handed_us IS NULL THEN NULL ELSE 'handed-over' END)
 ON CONFLICT DO NOTHING
 
 -- name: update_alert
 UPDATE alerts SET updated_us = :time_us, tracks = :tracks, detail = json_patch(detail, :detail),
     box = CASE :box WHEN 'null' THEN box ELSE :box END,
     place = CASE :place WHEN 'null' THEN place ELSE :place END
-WHERE alert = :alert AND state = 'open'
+WHERE alert = :alert AND (state = 'open' OR reason = 'handed-over')
 
 -- name: clear_alert
+-- The word of the box that raised it is better than that another one took the camera.
 UPDATE alerts SET state = 'cleared', cleared_us = :time_us, until_us = :until_us, reason = :reason
-WHERE alert = :alert AND state = 'open'
+WHERE alert = :alert AND (state = 'open' OR reason = 'handed-over')
+
+-- name: claims
+SELECT source, epoch, token, box, since_us FROM claims WHERE source IN (SELECT value FROM json_each(:sources))
+
+-- name: forgotten
+SELECT source, epoch FROM forgotten WHERE source IN (SELECT value FROM json_each(:sources))
+
+-- name: add_claim
+INSERT INTO claims (source, epoch, token, box, since_us) VALUES (:source, :epoch, :token, :box, :since_us)
+ON CONFLICT DO UPDATE SET since_us = min(since_us, excluded.since_us)
+
+-- name: supersede
+UPDATE events SET superseded = 1
+WHERE source = :source AND family IN ('count', 'alert', 'view', 'face') AND epoch = :epoch AND time_us >= :end_us
+    AND NOT superseded
+RETURNING body
+
+-- name: subtract_crossings
+UPDATE totals SET count = count - :count
+WHERE source = :source AND rule = :rule AND direction = :direction AND label = :label
+RETURNING count, last_us
+
+-- name: remove_empty_totals
+DELETE FROM totals WHERE source = :source AND count <= 0
+
+-- name: last_counted
+SELECT body FROM events WHERE source = :source AND family = 'count' AND NOT superseded
+ORDER BY time_us DESC LIMIT :limit
+
+-- name: set_last
+UPDATE totals SET last_us = :last_us
+WHERE source = :source AND rule = :rule AND direction = :direction AND label = :label
+
+-- name: remove_interval
+DELETE FROM intervals
+WHERE source = :source AND rule = :rule AND start_us = :start_us AND epoch = :epoch AND sequence = :sequence
+
+-- name: forget_face
+DELETE FROM faces WHERE capture = :capture AND deleted_us = 0
+
+-- name: blank_face
+-- As if its deletion had come first.
+UPDATE faces SET at_us = 0, since_us = 0, until_us = 0, quality = 0, measures = '{}', box = '[0,0,0,0]', picture = '',
+    sealed = '', place = 'null'
+WHERE capture = :capture
+
+-- name: remove_alerts
+DELETE FROM alerts WHERE source = :source AND epoch = :epoch AND raised_us >= :end_us
+
+-- name: hand_over_alerts
+UPDATE alerts SET state = 'cleared', cleared_us = :end_us, until_us = :end_us, reason = 'handed-over'
+WHERE source = :source AND epoch = :epoch AND (state = 'open' OR reason = 'handed-over')
+
+-- name: remove_view
+DELETE FROM views WHERE source = :source AND epoch = :epoch AND time_us >= :end_us
+
+-- name: last_view
+SELECT body FROM events WHERE source = :source AND family = 'view' AND NOT superseded
+ORDER BY epoch DESC, sequence DESC LIMIT 1
 
 -- name: set_health
 -- `since_us` is when the present state began: saying it again does not change it. `event` is the one that raised
@@ -79,11 +141,12 @@ WHERE (excluded.epoch, excluded.sequence) > (epoch, sequence)
 -- name: add_face
 -- What was deleted before stays deleted.
 INSERT INTO faces (capture, source, at_us, since_us, until_us, quality, measures, box, picture, sealed, state,
-                   deleted_us)
-VALUES (:capture, :source, :at_us, :since_us, :until_us, :quality, :measures, :box, :picture, :sealed, 'kept', 0)
+                   deleted_us, place)
+VALUES (:capture, :source, :at_us, :since_us, :until_us, :quality, :measures, :box, :picture, :sealed, 'kept', 0,
+        :place)
 ON CONFLICT DO UPDATE SET source = excluded.source, at_us = excluded.at_us, since_us = excluded.since_us,
     until_us = excluded.until_us, quality = excluded.quality, measures = excluded.measures, box = excluded.box,
-    picture = excluded.picture, sealed = excluded.sealed
+    picture = excluded.picture, sealed = excluded.sealed, place = excluded.place
 WHERE at_us = 0
 
 -- name: delete_face
@@ -141,6 +204,18 @@ DELETE FROM readings WHERE (source, quantity, time_us) IN (
     SELECT r.source, r.quantity, r.time_us FROM sensors AS s JOIN readings AS r
     ON r.source = s.source AND r.quantity = s.quantity AND r.time_us < ?1 LIMIT ?2)
 
+-- name: forget_claims
+-- The last claim from before stays: it says who has the camera.
+INSERT INTO forgotten (source, epoch)
+SELECT source, max(epoch) FROM claims AS old WHERE since_us < ?1 AND EXISTS (
+    SELECT 1 FROM claims AS c WHERE c.source = old.source AND c.token > old.token AND c.since_us < ?1)
+GROUP BY source
+ON CONFLICT DO UPDATE SET epoch = max(epoch, excluded.epoch)
+
+-- name: prune_claims
+DELETE FROM claims WHERE since_us < ?1 AND EXISTS (
+    SELECT 1 FROM claims AS c WHERE c.source = claims.source AND c.token > claims.token AND c.since_us < ?1)
+
 -- name: health
 SELECT source, what, state, message, detail, since_us, seen_us, event FROM health
 WHERE ?1 IS NULL OR source = ?1 OR substr(source, -length(?1) - 1) = '/' || ?1 ORDER BY source, what
@@ -173,8 +248,8 @@ SELECT n, body FROM events WHERE n > ? ORDER BY n LIMIT ?
 SELECT source, time_us, who, what, object, plain, purpose, allowed FROM access ORDER BY n DESC LIMIT ?
 
 -- name: sizes
-SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM alerts),
-       (SELECT count(*) FROM alerts WHERE state = 'open'),
+SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM events WHERE superseded),
+       (SELECT count(*) FROM alerts), (SELECT count(*) FROM alerts WHERE state = 'open'),
        (SELECT json_object('true', count(*) FILTER (WHERE verdict = 'true'),
                            'false', count(*) FILTER (WHERE verdict = 'false'),
                            'ignore', count(*) FILTER (WHERE verdict = 'ignore')) FROM judgements)
