@@ -59,6 +59,18 @@ class StoreDenied(StorageError):
     change something; it is asked again slowly."""
 
 
+class EventRefused(StorageError):
+    """An event that the store cannot hold, now or later. Nothing of its batch was applied.
+
+    `log` and `offset` say which record it is.
+    """
+
+    def __init__(self, message: str, log: str = "", offset: int = 0) -> None:
+        super().__init__(message)
+        self.log = log
+        self.offset = offset
+
+
 class IllegalTransition(LinliError):
     """A state change that its table does not allow. Nothing was changed."""
 

@@ -1,4 +1,4 @@
-"""Objects: pictures and clips by key. Here in a folder; the same contract suits an S3 bucket.
+"""Objects: pictures and clips by key. Here in a folder; `storage.s3objects` has them in an S3 bucket.
 
 A key is one or more names joined by `/`; a name has letters, digits, `.`, `_`, `-` and does not begin with a
 dot, so no key leads out of the folder.
@@ -19,6 +19,13 @@ _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*
 _HALF = ".half"
 _TEMPORARY = ".tmp"
 """Ending of a file that is still being written under an object's path."""
+
+
+def check_key(key: str) -> str:
+    """The key. Raises StorageError if it is none."""
+    if not _KEY.fullmatch(key):
+        raise StorageError(f"{key!r} is not a key: use names of letters, digits, . _ - joined by /")
+    return key
 
 
 class Objects(Protocol):
@@ -88,6 +95,4 @@ class FolderObjects:
         Raises:
             StorageError: not a key.
         """
-        if not _KEY.fullmatch(key):
-            raise StorageError(f"{key!r} is not a key: use names of letters, digits, . _ - joined by /")
-        return self._root / key
+        return self._root / check_key(key)

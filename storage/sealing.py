@@ -30,10 +30,11 @@ def check_recipient(recipient: str) -> None:
     Raises:
         ConfigError: it is no recipient (age1...); what it is instead is not shown, it may be the secret half.
     """
-    _recipient(recipient)
+    read_recipient(recipient)
 
 
-def _recipient(text: str) -> pyrage.x25519.Recipient:
+def read_recipient(text: str) -> pyrage.x25519.Recipient:
+    """The recipient that is written so. Raises ConfigError, as `check_recipient`."""
     if text.strip().upper().startswith(_SECRET):
         raise ConfigError(
             "the recipient is an identity, the secret half of the key, and must not stand in the site file: "
@@ -54,7 +55,7 @@ def seal(data: bytes, recipient: str) -> bytes:
     Raises:
         ConfigError: it is no recipient.
     """
-    return bytes(pyrage.encrypt(data, [_recipient(recipient)]))
+    return bytes(pyrage.encrypt(data, [read_recipient(recipient)]))
 
 
 def new_identity(passphrase: str) -> tuple[str, bytes]:
