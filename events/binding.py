@@ -35,7 +35,7 @@ HEADERS = (
     "ce_traceparent",
     "content-type",
 )
-"""As they are written, in this order."""
+"""As they are written, in this order; `ce_subject` only where there is one."""
 
 LONGEST_NAME = 600
 """Characters that an id, a source or a naming field may have: a database's index takes no more."""
@@ -107,7 +107,6 @@ def message(body: bytes) -> Message:
         ("ce_id", e.id.encode()),
         ("ce_source", e.source.encode()),
         ("ce_type", e.type.encode()),
-        ("ce_subject", e.subject.encode()),
         ("ce_time", e.time.encode()),
         ("ce_partitionkey", key),
         ("ce_sequence", e.sequence.encode()),
@@ -116,6 +115,8 @@ def message(body: bytes) -> Message:
         ("ce_traceparent", tracing.derived(e.id, thread).encode()),
         CONTENT_TYPE,
     ]
+    if e.subject:  # an attribute that is there must not be empty
+        headers.insert(4, ("ce_subject", e.subject.encode()))
     return Message(family, key, value, headers)
 
 

@@ -6,12 +6,12 @@ the product: `tengzhou.beixin.linli` of a street of Tengzhou, `tengzhou.linli` o
 mirrors its streets without renaming anything, and `everywhere` is the pattern that reads them all.
 
 **Key** of every event is `partitionkey`, the id of the camera, sensor or box, and the partitioner is Kafka's
-default (murmur2 of the key), so that other clients put the same camera in the same place. What one camera did
-is in order within a family, for a family is a topic and a camera is in one partition of it. *Between*
-families nothing is in order, so what must be read in order together is one family: an alert's raising,
-updates and clearing; a capture and its deletion; a dome's views. What refers to another family (a judgement
-to its alert, a count to the claim that it was made under) is put together by the store, in whatever order it
-comes.
+default (murmur2 of the key), so that other clients put the same camera in the same place (librdkafka and what
+is made of it need `partitioner=murmur2_random`). What one camera did is in order within a family, for a
+family is a topic and a camera is in one partition of it. *Between* families nothing is in order, so what must
+be read in order together is one family: an alert's raising, updates and clearing; a capture and its deletion;
+a dome's views. What refers to another family (a judgement to its alert, a count to the claim that it was made
+under) is put together by the store, in whatever order it comes.
 
 **Partitions** are never added once a topic is used: a key would move to another partition, and its events
 would overtake each other. So there are more from the start than are needed. The families of a camera have

@@ -13,9 +13,9 @@ from typing import Any
 from events.errors import MalformedEvent, UnknownEvent
 
 Step = tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]
-"""The newer type, and the pure function from the old payload to the new one, both without their `type`."""
+"""The newer type, of the same family, and the pure function from the old payload to the new one, both without their `type`."""
 
-STEPS: Mapping[str, Step] = {}
+STEPS: dict[str, Step] = {}
 """By the old type. Empty: no type was replaced so far."""
 
 _VERSIONED = re.compile(r"(linli\.[a-z]+\.[a-z]+)\.v([1-9][0-9]{0,5})")
