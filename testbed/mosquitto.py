@@ -39,7 +39,7 @@ class Mosquitto:
         binary = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
         if binary is None:
             raise MosquittoMissing(f"mosquitto is missing; install Debian's packages: {PACKAGES}")
-        self._binary = binary
+        self.binary = binary
         self.folder = folder
         self.tls = tls
         self.port = port or free_port()
@@ -82,7 +82,7 @@ class Mosquitto:
 
     def start(self) -> None:
         """Start, and wait until it listens."""
-        command = [self._binary, "-c", str(self.folder / "mosquitto.conf")]
+        command = [self.binary, "-c", str(self.folder / "mosquitto.conf")]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 10
         while time.monotonic() < until:

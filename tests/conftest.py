@@ -11,6 +11,8 @@ from testbed.rtsp import GstServer, Mount, ServerMissing
 from tests.clipmaker import make_clip
 from tests.noisemaker import encode_noise
 
+pytest_plugins = ["tests.servers"]
+
 SHARED = Path(__file__).parents[1].parent / "shared"
 
 
