@@ -16,7 +16,7 @@ ANALYSIS = ("count", "alert", "view", "face")
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A box opened a stream epoch of the camera `source` under a token; its first picture is of `since_us`."""
+    """A box opened a stream epoch of a camera under a token; `since_us` is the epoch's first capture time."""
 
     source: str
     epoch: int

@@ -53,7 +53,7 @@ class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
     until_us: int | None
     """Capture time at which the condition was last true, once cleared."""
     reason: str | None
-    """Why it was cleared; handed-over: another box has the camera, and the one that raised it has not said."""
+    """Why it was cleared. handed-over: another box has the camera, the one that raised it has not said."""
     tracks: tuple[int, ...]
     box: NormBox | None
     """None where there is no picture."""

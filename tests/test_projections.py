@@ -5,21 +5,23 @@ from typing import get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.events import AnyPayload, Segment
+from events.events import AnyPayload, ClaimTaken, Segment
 from storage.database import queries
-from storage.projections import _STATEMENTS, CountRow, changes, merge_counts, newest
+from storage.projections import _STATEMENTS, CountRow, batch, changes, merge_counts, newest
 from tests.contracts.examples import SENSOR, crossing, event, health, reading
 
 
 def test_every_payload_is_projected_but_the_segment_which_is_only_kept() -> None:
-    assert set(get_args(AnyPayload)) - set(_STATEMENTS) == {Segment}
+    """A claim changes what others have changed: `storage/applying.py`."""
+    assert set(get_args(AnyPayload)) - set(_STATEMENTS) == {Segment, ClaimTaken}
 
 
 def test_a_change_names_a_query_and_carries_its_values() -> None:
     change = changes(crossing(3))
     assert change is not None
-    statement, values = change
-    assert statement in queries("store")
+    _, values = change
+    for store in ("store", "postgres"):
+        assert set(batch([change]).at_once) <= set(queries(store))
     assert values["at"] == "[0.5,0.25]"
     assert (values["rule"], values["direction"], values["sequence"]) == ("door", "in", 3)
     assert [changes(event(health(s), 0)) is not None for s in ("raised", "note")] == [True, True]

@@ -11,26 +11,21 @@ from hypothesis import strategies as st
 import storage
 from events.clock import ManualClock
 from events.errors import StorageError
-from events.events import Event
 from pipeline.projector import catch_up
 from storage.journal import Journal
 from storage.logbus import LogBus
 from storage.store import SqliteStore
 from tests.contracts.examples import (
     EPOCH,
-    SENSOR,
-    alert,
     crossing,
     event,
     face,
-    face_gone,
-    health,
     interval,
     judged,
     reading,
-    view,
 )
 from tests.contracts.store import LOG, Shelf, StoreContract, records
+from tests.storeworks import some_events
 
 SQL = Path(storage.__file__).parent / "sql"
 
@@ -64,24 +59,6 @@ def content(path: Path) -> bytes:
     for field in (24, 92):  # change counter and the one that goes with it: how often, not what
         raw[field : field + 4] = bytes(4)
     return bytes(raw)
-
-
-def some_events() -> list[Event]:
-    return [
-        *(crossing(n, direction="in" if n % 3 else "out") for n in range(40)),
-        *(interval(40 + n, EPOCH + n, {"in.person": n}) for n in range(5)),
-        *(e for n in range(6) for e in alert(f"a{n}", 3 * n)),
-        *(event(health(s), n) for n, s in enumerate(["raised", "note", "cleared", "raised"])),
-        *(reading(n, n / 2, second=n * 7 % 20) for n in range(20)),
-        *(reading(n, n / 2, sensor=SENSOR + "b") for n in range(5)),
-        *(view(s, n, "road" * (s == "settled")) for n, s in enumerate(["moving", "settled", "unknown"])),
-        face_gone("f2", "all", 0),
-        *(face(n) for n in range(1, 6)),
-        *(face_gone(f"f{n}", w, n + 10) for n, w in ((1, "sealed"), (3, "all"))),
-        *(judged(f"a{n}", v, n) for n, v in enumerate(["true", "false", "ignore", "true"])),
-        judged("a1", "true", 9),
-        judged("later", "false", 10),
-    ]
 
 
 @settings(max_examples=12, deadline=None)
