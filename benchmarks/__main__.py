@@ -14,6 +14,9 @@ NAMES = (
     "anomaly",
     "faces",
     "health",
+    "relay",
+    "faults",
+    "scale",
 )
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from string import Template
 
@@ -15,6 +15,7 @@ from cli.cameras import DemoCameras, free_port
 from cli.demo_sensors import DemoSensors
 from cli.footage import DemoClip, cache_folder, demo_clips, find_clip, print_progress
 from cli.running import supervise
+from cli.scale import Engines
 from detectors import fetch, manifest, onnx_detector
 from events.clock import SystemClock
 from storage.captures import FacesSettings
@@ -48,11 +49,12 @@ polygon = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where to keep it; var/demo, for your own footage var/own.",
+    help="Where to keep it; var/demo, for your own footage var/own, with --scale var/scale.",
 )
-def demo(for_s: float | None, footage: Path | None, port: int, data: Path | None) -> None:
+@click.option("--scale", is_flag=True, help="Over real Kafka, S3 and PostGIS, started for the run.")
+def demo(for_s: float | None, footage: Path | None, port: int, data: Path | None, scale: bool) -> None:
     """Cameras, worker and page on this machine. The last line is a JSON object of what was done."""
-    data = data or Path("var/own" if footage else "var/demo")
+    data = data or Path("var/scale" if scale else "var/own" if footage else "var/demo")
     for name in (onnx_detector.DEFAULT,) if footage else (onnx_detector.DEFAULT, FacesSettings().model):
         model = manifest.named(name)
         if fetch.present(model) is None:
@@ -64,12 +66,19 @@ def demo(for_s: float | None, footage: Path | None, port: int, data: Path | None
         clips += _scenes(data)
     readings = free_port()
     clock = SystemClock()
-    with DemoCameras(clips) as cameras, nullcontext() if own else DemoSensors(readings, clock):
+    with ExitStack() as stack:
+        engines = stack.enter_context(Engines(data / "engines")) if scale else None
+        cameras = stack.enter_context(DemoCameras(clips))
+        if not own:
+            stack.enter_context(DemoSensors(readings, clock))
         site = data / "site.toml"
         rtsp = cameras.url(clips[0].camera).rsplit("/", 2)[0]
-        site.write_text(site_file(clips, rtsp, port, readings, own=own))
+        text = site_file(clips, rtsp, port, readings, own=own)
+        site.write_text(text + engines.tables if engines else text)
+        if engines:
+            engines.prepare(site)
         loaded = site_settings.load(site)
-        done = supervise(loaded, for_s=for_s, ready=lambda: _say(port, site))
+        done = supervise(loaded, for_s=for_s, ready=lambda: _say(port, site), serve=scale)
     click.echo(json.dumps(done))
 
 

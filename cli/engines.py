@@ -41,8 +41,8 @@ class BusSection(Section, frozen=True, kw_only=True):
     families: tuple[Family, ...] = ()
     """Families of events that leave the box; empty: all."""
     projector: bool = True
-    """Whether this box keeps its own store from its journal. Where `[store]` is one that `linli serve` fills
-    from Kafka: false."""
+    """Whether this box keeps a store of its own from its journal, for its page and for its housekeeping, so
+    that it works while it is cut off. false: it reads `[store]`, which `linli serve` fills from Kafka."""
 
     def __post_init__(self) -> None:
         check_credentials("bus", self.credentials)

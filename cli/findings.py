@@ -96,7 +96,7 @@ def position(settings: Settings, camera: Camera) -> Iterator[Finding]:
     Raises:
         SourceError: it does not, or refuses the login.
     """
-    told = onvif.ask(camera.onvif, wiring.login(camera, settings.path.parent))
+    told = onvif.ask(camera.onvif, wiring.secret(camera.credentials, settings.path.parent))
     text = f"it tells where it looks: pan {told.pan:g}, tilt {told.tilt:g}, zoom {told.zoom:g}"
     yield Finding(what=f"camera {camera.id}/onvif", state="ok", text=text)
 

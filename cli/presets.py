@@ -193,7 +193,7 @@ def now(loaded: Settings, camera: Camera, clock: Clock) -> tuple[list[Luma], int
         raise SourceError(f"{source.name} sent no keyframe within {STARTS_S:g} s; set its GOP to 1-2 s")
     position = None
     if camera.onvif:
-        position = onvif.ask(camera.onvif, wiring.login(camera, loaded.path.parent))
+        position = onvif.ask(camera.onvif, wiring.secret(camera.credentials, loaded.path.parent))
         if position.moving:
             raise ConfigError(f"camera {camera.id} says that it moves; try again when it rests")
     return views, clock.wall_us(), position

@@ -39,9 +39,16 @@ def as_child(stop: threading.Event) -> None:
 
 
 def supervise(
-    loaded: Settings, *, for_s: float | None = None, ready: Callable[[], None] = lambda: None
+    loaded: Settings,
+    *,
+    for_s: float | None = None,
+    ready: Callable[[], None] = lambda: None,
+    serve: bool = False,
 ) -> dict[str, object]:
-    """Run the site until SIGTERM, SIGINT or `for_s`; drain; answer what was done."""
+    """Run the site until SIGTERM, SIGINT or `for_s`; drain; answer what was done.
+
+    `serve`: `linli serve` runs with it.
+    """
     clock = SystemClock()
     paths = wiring.Paths(loaded.data).make()
     with whole.alone(paths, clock):
@@ -51,7 +58,10 @@ def supervise(
         before = whole.totals(loaded, clock)
         stop = threading.Event()
         stop_on_signals(stop)
-        supervisor = Supervisor(children(loaded), clock, fell=whole.tell_fallen(loaded, clock))
+        running = children(loaded)
+        if serve:
+            running.append(_child("serve", "serve", str(loaded.path), "--supervised", stage=2))
+        supervisor = Supervisor(running, clock, fell=whole.tell_fallen(loaded, clock))
         ready()
         until = clock.monotonic() + for_s if for_s is not None else None
         supervisor.run(stop, until)
@@ -59,18 +69,21 @@ def supervise(
 
 
 def children(loaded: Settings) -> list[Child]:
+    """The site's processes, by stages: who writes the journal, hands it on, projects it, shows it."""
     site = str(loaded.path)
-    linli = [sys.executable, "-P", "-m", "cli.main"]  # -P: the folder it is started in is not searched
     shards = loaded.processes
-    children = [
-        Child(f"worker-{i}", [*linli, "worker", site, "--shard", f"{i}/{shards}"]) for i in range(shards)
-    ]
+    children = [_child(f"worker-{i}", "worker", site, "--shard", f"{i}/{shards}") for i in range(shards)]
     if loaded.file.sensor:
-        children.append(Child("sensors", [*linli, "sensors", "run", site]))
-    children.append(Child("services", [*linli, "services", site], stage=1))
+        children.append(_child("sensors", "sensors", "run", site))
+    children.append(_child("services", "services", site, stage=1))
     if loaded.file.console.enabled:
-        children.append(Child("console", [*linli, "console", site], stage=2))
+        children.append(_child("console", "console", site, stage=3))
     return children
+
+
+def _child(name: str, *command: str, stage: int = 0) -> Child:
+    # -P: the folder it is started in is not searched
+    return Child(name, [sys.executable, "-P", "-m", "cli.main", *command], stage=stage)
 
 
 @click.command()
@@ -110,10 +123,12 @@ def services(site: Path) -> None:
     failed = False
     while not stop.wait(1.0) and not failed:
         failed = not all(service.alive for service in built)
-    for service in built[:-1]:  # together; the projector after them
-        service.ask()
-    for service in built:
-        service.stop()
+    for last in (False, True):  # together, then those that hand on what they said
+        ending = [service for service in built if service.last == last]
+        for service in ending:
+            service.ask()
+        for service in ending:
+            service.stop()
     if failed:
         raise LinliError("a service ended unasked; the log says why")
 

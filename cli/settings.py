@@ -317,6 +317,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return Path(os.environ.get("LINLI_DATA") or self.path.parent / self.file.site.data).resolve()
 
     @property
+    def projects(self) -> bool:
+        """Whether the box itself brings its journal's events into its store."""
+        return not self.file.bus.bootstrap or self.file.bus.projector
+
+    @property
+    def keeps_store(self) -> bool:
+        """Whether the box's store is a file of its own."""
+        return not self.file.store.url or bool(self.file.bus.bootstrap and self.file.bus.projector)
+
+    @property
     def processes(self) -> int:
         """Worker processes to run."""
         cameras = len(self.file.camera)

@@ -8,6 +8,7 @@ from typing import IO
 
 import msgspec
 
+from cli import wiring
 from cli.analysing import detectors, learned
 from cli.settings import Settings
 from cli.wiring import Paths, box_source, open_journal, refused
@@ -18,7 +19,6 @@ from ingest import onvif
 from pipeline.sink import unpack
 from pipeline.worker import WorkerStatus
 from storage.journal import Journal
-from storage.store import SqliteStore
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 def totals(settings: Settings, clock: Clock) -> Totals:
     """Where journal and store stand now."""
     paths = Paths(settings.data).make()
-    journal, store = Journal(paths.journal, clock), SqliteStore(paths.store)
+    journal, store = Journal(paths.journal, clock), wiring.store(settings)
     sizes = store.sizes()
     counts: dict[str, int] = {}
     for row in store.totals():

@@ -48,10 +48,11 @@ from storage.captures import sweep_faces
 from storage.journal import Journal
 from storage.logbus import LogBus
 from storage.objects import FolderObjects
+from storage.opening import open_store
 from storage.orphans import clear_orphans
 from storage.recovery import cameras_of, recover
 from storage.segments import SegmentWriter
-from storage.store import SqliteStore
+from storage.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -92,13 +93,32 @@ def open_journal(settings: Settings, clock: Clock) -> Journal:
     return Journal(paths.journal, clock)
 
 
-def login(camera: Camera, base: Path) -> Credentials | None:
-    """The camera's credentials, from the environment or a file of mode 600; None if it has none.
+def store(settings: Settings) -> Store:
+    """The box's store: the file in its data folder, or the one that the site names if the box keeps none.
+
+    Raises:
+        StorageError: it cannot be opened.
+    """
+    if settings.keeps_store:
+        return open_store(Paths(settings.data).make().store)
+    return site_store(settings)
+
+
+def site_store(settings: Settings) -> Store:
+    """The store that the site file names, by default the file in the data folder. Raises like `store`."""
+    section = settings.file.store
+    login = secret(section.credentials, settings.path.parent)
+    return open_store(section.url or Paths(settings.data).make().store, login)
+
+
+def secret(named: str, base: Path) -> Credentials | None:
+    """The credentials that the site file names as `env:NAME` or `file:PATH` (mode 600, relative to `base`);
+    None if it names none.
 
     Raises:
         ConfigError: they are named but not there, or the file may be read by others.
     """
-    way, _, name = camera.credentials.partition(":")
+    way, _, name = named.partition(":")
     if way == "env":
         return credentials.from_environment(name, os.environ)
     if way == "file":
@@ -111,7 +131,7 @@ def source(settings: Settings, camera: Camera, stream: Literal["main", "sub"], c
     return RtspSource(
         camera.sub_url if stream == "sub" else camera.url,
         clock=clock,
-        credentials=login(camera, settings.path.parent),
+        credentials=secret(camera.credentials, settings.path.parent),
         transport=camera.transport,
         stall_s=camera.stall_s - 0.5,
     )
@@ -228,7 +248,8 @@ def _poller(settings: Settings, lane: Lane, clock: Clock) -> PtzPoller | None:
         except StorageError as error:  # the dome is asked on
             log.error("%s; not noted: %s", error, text)
 
-    return PtzPoller(camera.onvif, login(camera, settings.path.parent), clock, heard, on_health=health)
+    login = secret(camera.credentials, settings.path.parent)
+    return PtzPoller(camera.onvif, login, clock, heard, on_health=health)
 
 
 def _lane(
@@ -290,7 +311,7 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
     paths = Paths(settings.data).make()
     file = settings.file
     journal = Journal(paths.journal, clock)
-    store = SqliteStore(paths.store)
+    kept = store(settings)
     bus = LogBus(journal, clock)
     objects = FolderObjects(paths.objects)
     analysed = {camera.id: camera.analysed for camera in file.camera}
@@ -316,7 +337,7 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
         margin = int((recording.pre_roll_s + recording.post_roll_s + 60) * 1e6)
         return [
             retention.Hold(row.source.rsplit("/", 1)[1], row.since_us - margin, row.updated_us + margin)
-            for row in store.alerts(limit=10_000, open_only=True)
+            for row in kept.alerts(limit=10_000, open_only=True)
         ]
 
     limits = retention.Limits(
@@ -332,14 +353,17 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
     }
 
     def old(before_us: int) -> int:
-        faces = sweep_faces(objects, store, journal, clock.wall_us(), file.faces)
+        faces = sweep_faces(objects, kept, journal, clock.wall_us(), file.faces)
         for kind, ids in known.items():
-            clear_orphans(store, journal, f"/{file.site.id}/{kind}/", ids, clock.wall_us())
-        return sweep_evidence(objects, store, before_us) + store.prune(before_us) + faces
+            clear_orphans(kept, journal, f"/{file.site.id}/{kind}/", ids, clock.wall_us())
+        return sweep_evidence(objects, kept, before_us) + kept.prune(before_us) + faces
 
     housekeeper = Housekeeper(journal, paths.footage, limits, holds, old, box_source(file.site.id), clock)
     joint = JointService(bus, journal, JointEngine(file.site.id, file.joint), clock)
-    return [joint, evidence, faults, portraits, housekeeper, Projector(bus, store, clock)]
+    running: list[Service] = [joint, evidence, faults, portraits, housekeeper]
+    if settings.projects:
+        running.append(Projector(bus, kept, clock))
+    return running
 
 
 def camera_view(camera: Camera) -> CameraView:
@@ -389,7 +413,7 @@ def console(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Con
     )
     app = create_app(
         site=view,
-        store=SqliteStore(paths.store),
+        store=store(settings),
         journal=Journal(paths.journal, clock),
         footage=paths.footage,
         objects=paths.objects,

@@ -22,6 +22,8 @@ class Projector(Service):
     store is, and so that nothing is pruned too early.
     """
 
+    last = True
+
     def __init__(self, bus: Bus, store: Store, clock: Clock) -> None:
         self._bus = bus
         self._store = store

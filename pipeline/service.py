@@ -9,6 +9,8 @@ class Service(ABC):
 
     stop_s = 30.0
     """How long `stop` waits for what is at hand."""
+    last = False
+    """Stops when the others have: it hands on what they said."""
 
     def __init__(self, name: str) -> None:
         self._stop = threading.Event()

@@ -139,17 +139,17 @@ def test_credentials_that_are_not_there_name_where_they_are_looked_for(
     monkeypatch.delenv("GATE_LOGIN", raising=False)
     loaded = load(tmp_path, camera(credentials='"env:GATE_LOGIN"'))
     with pytest.raises(ConfigError, match="GATE_LOGIN is not set"):
-        wiring.login(loaded.camera("gate"), tmp_path)
+        wiring.secret(loaded.camera("gate").credentials, tmp_path)
     loaded = load(tmp_path, camera(credentials='"file:gate.secret"'))
     with pytest.raises(ConfigError, match=r"cannot read the credentials file .*gate.secret"):
-        wiring.login(loaded.camera("gate"), tmp_path)
+        wiring.secret(loaded.camera("gate").credentials, tmp_path)
     (tmp_path / "gate.secret").write_text("admin:hunter2\n")
     (tmp_path / "gate.secret").chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 600") as caught:
-        wiring.login(loaded.camera("gate"), tmp_path)
+        wiring.secret(loaded.camera("gate").credentials, tmp_path)
     assert "hunter2" not in str(caught.value)
     (tmp_path / "gate.secret").chmod(0o600)
-    login = wiring.login(loaded.camera("gate"), tmp_path)
+    login = wiring.secret(loaded.camera("gate").credentials, tmp_path)
     assert login is not None
     assert (login.user, login.password) == ("admin", "hunter2")
 
