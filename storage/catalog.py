@@ -181,6 +181,27 @@ class Catalog:
 
         self._writer.call(work)
 
+    def take_back(self, row: SegmentRow, epoch: EpochRow, snapshot: SnapshotRow | None) -> None:
+        """Index a segment again that was deleted here, or recorded on another box, with its epoch and the
+        snapshot that a replay begins at; durable. What is here already stays as it is: nothing is resumed
+        from what was taken back.
+        """
+        key = epoch.camera, epoch.stream, epoch.epoch
+        r = row
+        values = (r.id, r.camera, r.stream, r.epoch, r.n, r.state, r.start_us, r.end_us)
+
+        def work(tx: Transaction) -> None:
+            if tx.execute(_Q["add_epoch"], (*key, msgspec.json.encode(epoch.info))).rowcount:
+                tx.execute(_Q["end_epoch"], (epoch.end_pts or 0, epoch.reason or "restored", *key))
+                for anchor in epoch.capture.anchors:
+                    tx.execute(_Q["insert_anchor"], (*key, msgspec.json.encode(anchor)))
+            tx.execute(_Q["put_segment"], (*values, msgspec.json.encode(row)))
+            if snapshot is not None:
+                s = snapshot
+                tx.execute(_Q["add_old_snapshot"], (s.camera, s.stream, s.epoch, s.segment, s.pts, s.blob))
+
+        self._writer.call(work)
+
     def _rows(self, query: str, values: tuple[Any, ...]) -> list[Any]:
         return self._reader.rows(_Q[query], values)
 

@@ -12,6 +12,20 @@ SELECT offset, body FROM events WHERE offset > ? AND offset <= ? ORDER BY offset
 SELECT offset, body FROM events
 WHERE offset > ? AND offset <= ? AND family IN (SELECT value FROM json_each(?)) ORDER BY offset LIMIT ?
 
+-- name: read_raw
+SELECT offset, family, body FROM events WHERE offset > ? AND offset <= ? ORDER BY offset LIMIT ?
+
+-- name: read_raw_families
+SELECT offset, family, body FROM events
+WHERE offset > ? AND offset <= ? AND family IN (SELECT value FROM json_each(?)) ORDER BY offset LIMIT ?
+
+-- name: committed_at
+SELECT committed_us FROM events WHERE offset > ? ORDER BY offset LIMIT 1
+
+-- name: used_bytes
+SELECT (p.page_count - f.freelist_count) * s.page_size
+FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s
+
 -- name: epoch_events
 SELECT body FROM events WHERE source = ? AND family IN ('alert', 'count', 'face', 'view') AND epoch = ? ORDER BY offset
 
@@ -53,6 +67,9 @@ SELECT max(coalesce((SELECT max(epoch) FROM epochs), 0), coalesce((SELECT max(ep
 -- name: insert_epoch
 INSERT INTO epochs (camera, stream, epoch, info) VALUES (?, ?, ?, ?)
 
+-- name: add_epoch
+INSERT INTO epochs (camera, stream, epoch, info) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
+
 -- name: insert_anchor
 INSERT INTO anchors (camera, stream, epoch, n, body)
 SELECT ?1, ?2, ?3, count(*), ?4 FROM anchors WHERE camera = ?1 AND stream = ?2 AND epoch = ?3
@@ -79,6 +96,12 @@ DELETE FROM snapshots
 WHERE camera = ?1 AND stream = ?2
   AND n NOT IN (SELECT n FROM snapshots WHERE camera = ?1 AND stream = ?2 ORDER BY n DESC LIMIT ?3)
   AND (segment = '' OR n > (SELECT min(n) FROM snapshots first WHERE first.segment = snapshots.segment))
+
+-- name: add_old_snapshot
+-- Below all others, so that it is nobody's newest.
+INSERT INTO snapshots (n, camera, stream, epoch, segment, pts, body)
+SELECT (SELECT coalesce(min(n), 1) - 1 FROM snapshots), ?1, ?2, ?3, ?4, ?5, ?6
+WHERE NOT EXISTS (SELECT 1 FROM snapshots WHERE segment = ?4)
 
 -- name: last_snapshot
 SELECT camera, stream, epoch, segment, pts, body FROM snapshots
@@ -128,6 +151,9 @@ INSERT INTO consumers (name, offset) VALUES (?, 0) ON CONFLICT DO NOTHING
 INSERT INTO consumers (name, offset) VALUES (?, ?)
 ON CONFLICT (name) DO UPDATE SET offset = max(offset, excluded.offset)
 
+-- name: rewind_consumer
+UPDATE consumers SET offset = min(offset, ?) WHERE name = ?
+
 -- name: committed_offset
 SELECT offset FROM consumers WHERE name = ?
 
@@ -148,6 +174,16 @@ SELECT min(offset) FROM consumers
 -- name: prune_events
 DELETE FROM events WHERE offset IN
     (SELECT offset FROM events WHERE offset <= ? AND committed_us < ? ORDER BY offset LIMIT ?)
+
+-- name: oldest_of
+-- Of some families, what everybody but one consumer has had.
+SELECT offset, family FROM events
+WHERE committed_us < ?1 AND family IN (SELECT value FROM json_each(?2))
+  AND offset <= (SELECT coalesce(min(offset), 9223372036854775807) FROM consumers WHERE name != ?3)
+ORDER BY offset LIMIT ?4
+
+-- name: delete_events
+DELETE FROM events WHERE offset IN (SELECT value FROM json_each(?))
 
 -- name: prune_anchors
 DELETE FROM anchors WHERE epoch < ?1
