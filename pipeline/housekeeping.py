@@ -54,6 +54,8 @@ class Housekeeper(Service):
         self._short = "disk" in journal.raised(source)
         self._behind: tuple[str, ...] = ("unknown",) if "consumer" in journal.raised(source) else ()
         self._old_at = clock.monotonic()
+        self._held: Sequence[Hold] = ()
+        """As the store said last: one that is away does not keep footage from going."""
         super().__init__("housekeeping")
 
     def _run(self) -> None:
@@ -67,12 +69,16 @@ class Housekeeper(Service):
         """One round; answers the bytes freed."""
         now = self._clock.wall_us()
         # First what needs no room in the journal: people's pictures go in time on a full disk, too.
-        if self._limits.max_age_s is not None and self._clock.monotonic() >= self._old_at:
-            self._old(now - int(self._limits.max_age_s * 1e6))
-            self._old_at = self._clock.monotonic() + OLD_EVERY_S
+        try:
+            if self._limits.max_age_s is not None and self._clock.monotonic() >= self._old_at:
+                self._old(now - int(self._limits.max_age_s * 1e6))
+                self._old_at = self._clock.monotonic() + OLD_EVERY_S
+            self._held = self._holds()
+        except StorageError as e:
+            log.error("housekeeping: %s", e)
         free = shutil.disk_usage(self._footage).free
         rows = sized(self._footage, self._journal.segments())
-        chosen = plan(rows, now, free, self._limits, self._holds())
+        chosen = plan(rows, now, free, self._limits, self._held)
         freed = sweep(self._footage, self._journal, chosen.delete)
         if self._limits.max_age_s is not None:
             before_us = now - int(self._limits.max_age_s * 1e6)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli import wiring
-from events.errors import DiskFull
+from events.errors import DiskFull, StorageError
 from events.events import Health
 from pipeline.housekeeping import Housekeeper
 from pipeline.projector import catch_up
@@ -65,6 +65,30 @@ def test_what_an_open_alert_needs_stays_and_the_lack_is_told_once(site: Recorded
     assert site.journal.segments() == []
     housekeeper.sweep()
     assert disk_health(site) == ["raised", "cleared"]
+
+
+def test_a_store_that_is_away_keeps_no_footage_from_going(
+    site: Recorded, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it said last is still held."""
+    rows = site.journal.segments()
+    asked: list[int] = []
+
+    def away() -> list[Hold]:
+        asked.append(1)
+        if len(asked) > 1:
+            raise StorageError("the store does not answer")
+        return [Hold("gate", rows[-1].start_us + 1, rows[-1].end_us)]
+
+    housekeeper = keeper(site, Limits(max_bytes=1))
+    housekeeper._holds = away
+    housekeeper._limits = Limits(max_bytes=sum(row.bytes for row in rows))
+    housekeeper.sweep()
+    assert len(site.journal.segments()) == 4
+    housekeeper._limits = Limits(max_bytes=1)
+    housekeeper.sweep()
+    assert [row.id for row in site.journal.segments()] == [rows[-1].id]
+    assert "the store does not answer" in caplog.text
 
 
 def test_a_reserve_that_is_there_deletes_nothing(site: Recorded) -> None:
