@@ -53,6 +53,14 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
     """Why nothing can be written at present, with the mend; empty while all is well."""
 
 
+class Raw(NamedTuple):
+    """An event as it lies in the journal, not decoded."""
+
+    offset: int
+    family: str
+    body: bytes
+
+
 class KeptState(NamedTuple):
     """What was kept by `Journal.record`, and when."""
 
@@ -234,6 +242,25 @@ class Journal(Catalog):
         records = [Record(offset, codec.decode(body), self.id) for offset, body in found]
         return records, records[-1].offset if len(records) == limit and limit else max(last, after)
 
+    def raw(
+        self, after: int, limit: int, families: Sequence[str] = (), upto: int | None = None
+    ) -> tuple[list[Raw], int]:
+        """As `page`, undecoded, with offsets up to `upto`."""
+        last = self.last_offset() if upto is None else min(upto, self.last_offset())
+        if families:
+            last = min(last, after + SCAN)
+            chosen = msgspec.json.encode(list(families)).decode()
+            found = self._reader.rows(_Q["read_raw_families"], (after, last, chosen, limit))
+        else:
+            found = self._reader.rows(_Q["read_raw"], (after, last, limit))
+        rows = [Raw(*row) for row in found]
+        return rows, rows[-1].offset if len(rows) == limit and limit else max(last, after)
+
+    def waiting_since(self, offset: int) -> int | None:
+        """When the first event after the offset was committed (microseconds since 1970); None: none is."""
+        found = self._reader.rows(_Q["committed_at"], (offset,))
+        return int(found[0][0]) if found else None
+
     def of_epoch(self, source: str, epoch: int) -> list[Event]:
         """What the analysis said of one stream epoch (counts, alerts, views, faces), in order."""
         return [codec.decode(body) for (body,) in self._reader.rows(_Q["epoch_events"], (source, epoch))]
@@ -274,6 +301,10 @@ class Journal(Catalog):
         """The consumer is done up to `offset`; durable when this returns. It never goes back."""
         self._writer.call(lambda tx: tx.execute(_Q["commit_offset"], (group, offset)))
 
+    def rewind(self, group: str, offset: int) -> None:
+        """The consumer has to read again from after the offset: what it read has been lost behind it."""
+        self._writer.call(lambda tx: tx.execute(_Q["rewind_consumer"], (offset, group)))
+
     def consumers(self) -> dict[str, int]:
         """The named consumers, each with the offset up to which it is done."""
         return {name: int(offset) for name, offset in self._reader.rows(_Q["consumers"])}
@@ -308,6 +339,28 @@ class Journal(Catalog):
             step = int(self._writer.call(some))
             gone += step
         self._writer.call(rest)
+        return gone
+
+    def used_bytes(self) -> int:
+        """What the file holds, without pages that are free to be used again."""
+        return int(self._reader.rows(_Q["used_bytes"])[0][0])
+
+    def drop(self, families: Sequence[str], before_us: int, unread: str, limit: int) -> list[tuple[int, str]]:
+        """Delete up to `limit` of the oldest events of these families, though the consumer `unread` has not
+        had them; every other one has. For a journal that has come to its bound.
+
+        Returns:
+            Offset and family of each that is gone.
+        """
+        chosen = msgspec.json.encode(list(families)).decode()
+
+        def some(tx: Transaction) -> list[tuple[int, str]]:
+            found = tx.execute(_Q["oldest_of"], (before_us, chosen, unread, limit)).fetchall()
+            offsets = msgspec.json.encode([offset for offset, _ in found]).decode()
+            tx.execute(_Q["delete_events"], (offsets,))
+            return found
+
+        gone: list[tuple[int, str]] = self._writer.call(some)
         return gone
 
     @property

@@ -1,0 +1,433 @@
+"""The relay: from the journal to Kafka, in order, whatever fails.
+
+It reads the events undecoded, makes records of them (`events/binding.py`) and sends them to the topics of
+their families. Nothing counts as sent before the brokers have acknowledged it; the outbox is the journal, on
+disk. A failure of any kind ends the producer, and a new one begins after the last acknowledged event of each
+family: events may be on a topic twice then, with the same id and sequence, but never in another order.
+
+A family whose topic is in trouble rests; the others go on. What the broker will never take (too large) is set
+aside as a dead letter, and what follows goes on.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from events import binding
+from events.binding import Message
+from events.clock import Clock
+from events.errors import LinliError, MalformedEvent, StorageError
+from pipeline.outbox import GROUP, Letter, Outbox, Ticket
+from pipeline.relaynews import News
+from pipeline.service import Service
+from storage.journal import Journal, Raw
+from storage.kafkaproducer import Failure, Headers, Topic, TopicsChanged
+
+log = logging.getLogger(__name__)
+
+__all__ = ["GROUP", "Relay", "RelaySettings", "RelayStatus"]
+
+CHECK_S = 3.0
+"""How often the topics are looked at while something is sent; nothing is sent without."""
+
+PATIENCE_S = 20.0
+"""What was not acknowledged for so long is sent again by another producer."""
+
+COMMIT_S = 1.0
+STATUS_S = 2.0
+BOUND_S = 60.0
+IDLE_S = 0.02
+"""How often the journal is asked while nothing comes."""
+
+LEAST, MOST = 500, 8000
+"""Events that are under way at most: half a second's worth of what is acknowledged, between these."""
+
+MOST_BYTES = 8 << 20
+"""Bytes that are under way at most."""
+
+PAGE = 500
+"""Events in one read of the journal."""
+
+BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Waits before the brokers are tried again, the last for ever."""
+
+REST_S = 30.0
+"""How long a family rests whose topic refused."""
+
+DRAIN_S = 5.0
+"""How long the end waits for acknowledgements."""
+
+DROP = 1000
+"""Events that go in one transaction."""
+
+GIVEN_UP_FIRST = (
+    *("sensor", "segment", "view", "health", "count"),
+    *("face", "claim", "judgement", "access", "alert"),
+)
+"""The order in which families go when the journal has come to its bound."""
+
+
+class Sender(Protocol):
+    """What `storage.kafkaproducer.KafkaSender` is."""
+
+    topics: dict[str, Topic]
+    missing: dict[str, str]
+    failure: Failure | None
+
+    def check(self) -> None:
+        """Raises LinliError: the topics are not what they were."""
+
+    def fits(self, topic: str, key: bytes, value: bytes, headers: Headers) -> bool:
+        """The topic takes a record of this size."""
+
+    def send(self, mark: object, topic: str, key: bytes, value: bytes, headers: Headers) -> Ticket:
+        """Queue a record."""
+
+    def close(self) -> None:
+        """End at once."""
+
+
+class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Values of the site file."""
+
+    topics: Mapping[str, str]
+    """Family -> name of its topic: those that leave the box."""
+    source: str
+    """The box, for its health."""
+    keep_s: float = 30 * 86_400.0
+    """Events older than this are in the journal for the relay alone."""
+    bound_bytes: int = 0
+    """The journal's size from which those go, the least important families first; 0: none ever do."""
+
+
+class RelayStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What the relay did since it started; written to a file every other second and at its end."""
+
+    connected: bool
+    problem: str
+    """Why nothing can be sent at present, with the mend; empty while all is well."""
+    resting: dict[str, str]
+    """Family -> why it is not sent."""
+    offset: int
+    """Of the journal's newest event."""
+    acknowledged_offset: int
+    """All up to here has arrived."""
+    lag_events: int
+    """At most so many have not arrived: the distance of the two."""
+    lag_s: float
+    """Age of the oldest event that has not arrived."""
+    in_flight: int
+    sent: int
+    acknowledged: int
+    repeats: int
+    """Sent again after a failure; what a killed relay had sent is not among them."""
+    bytes: int
+    """Keys, values and headers of what was sent, before compression."""
+    sessions: int
+    """Producers that were opened."""
+    letters: int
+    """Events that the broker will never take."""
+    given_up: int
+    """Events that went unsent, for the journal had come to its bound."""
+    rate: float
+    """Acknowledged events a second."""
+    clock_s: float
+    """The brokers' clock less this box's, as far as it is certain."""
+
+
+class _Reopen(LinliError):
+    """The producer has to be another one; nothing is wrong that was not told already."""
+
+
+class Relay(Service):
+    """See the module's text. At `stop` it waits a moment for what is under way.
+
+    Args:
+        connect: opens a sender to these topics.
+        status: the file for `RelayStatus`; None: none is written.
+        sent: told of events that have arrived (for traces).
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        settings: RelaySettings,
+        connect: Callable[[Sequence[str]], Sender],
+        clock: Clock,
+        status: Path | None = None,
+        sent: Callable[[Sequence[Message]], None] | None = None,
+    ) -> None:
+        self._journal = journal
+        self._settings = settings
+        self._connect = connect
+        self._clock = clock
+        self._status = status
+        self._sent = sent
+        self._messages: dict[int, Message] = {}
+        """By offset, those under way; empty without `sent`."""
+        self._news = News(journal, settings.source, settings.topics, clock)
+        self._resting: dict[str, str] = {}
+        self._rest_until: dict[str, float] = {}
+        self._woken: dict[str, int] = {}
+        """Families that have rested -> their position then."""
+        self._connected = False
+        self._bytes = self._sessions = self._letters = self._given_up = 0
+        self._rate = 0.0
+        self._due = dict.fromkeys(("check", "commit", "status", "rate", "bound"), 0.0)
+        self._counted = (0.0, 0)
+        super().__init__("relay")
+
+    def _run(self) -> None:
+        outbox: Outbox | None = None
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                outbox = outbox or Outbox(self._journal, list(self._settings.topics))
+                arrived = outbox.arrived
+                self._session(outbox)
+            except _Reopen as e:
+                log.info("relay: %s", e)
+                failures = 0
+            except TopicsChanged as e:
+                log.warning("relay: %s", e)
+                failures = 0
+            except LinliError as e:
+                log.warning("relay: %s", e)
+                failures = 1 if outbox and outbox.arrived > arrived else failures + 1
+                if failures > 1 or not self._connected:
+                    self._news.bus(str(e))
+            self._connected = False
+            self._upkeep(outbox)
+            if not self._stop.is_set():
+                self._stop.wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
+
+    def _session(self, outbox: Outbox) -> None:
+        """One producer's life: until a failure, or the end.
+
+        Raises:
+            LinliError: it could not be opened, or why it ended.
+        """
+        self._connected = False
+        sender = self._connect(list(self._settings.topics.values()))
+        try:
+            self._opened(outbox, sender)
+            while not self._stop.is_set():
+                self._step(outbox, sender)
+            until = self._clock.monotonic() + DRAIN_S
+            while outbox.in_flight and sender.failure is None and self._clock.monotonic() < until:
+                self._collect(outbox)
+                self._clock.sleep(0.005)
+        finally:
+            sender.close()
+            self._collect(outbox)
+            outbox.again()
+            self._messages.clear()
+
+    def _opened(self, outbox: Outbox, sender: Sender) -> None:
+        names, now = self._settings.topics, self._clock.monotonic()
+        self._sessions += 1
+        refused = {f: why for f, why in self._resting.items() if self._rest_until.get(f, 0.0) > now}
+        self._resting = refused | {f: sender.missing[n] for f, n in names.items() if n in sender.missing}
+        outbox.rest(self._resting)
+        ids = {f: sender.topics[n].id for f, n in names.items() if n in sender.topics}
+        if lost := outbox.restart(ids):
+            self._news.lost(lost)
+        self._connected = True
+        self._news.bus("")
+        self._news.topics(self._resting)
+        self._due |= {"check": now + CHECK_S, "rate": now + 1.0}
+        self._counted = (now, outbox.arrived)
+
+    def _step(self, outbox: Outbox, sender: Sender) -> None:
+        """Look what has arrived, send what there is room for, wait a moment if there was nothing."""
+        self._collect(outbox)
+        if sender.failure is not None:
+            self._failed(outbox, sender.failure)
+        now = self._clock.monotonic()
+        if outbox.in_flight and now >= self._due["check"]:
+            self._check(outbox, sender, now)
+        if now >= self._due["rate"]:
+            self._count(outbox, now)
+        self._upkeep(outbox)
+        self._wake(outbox, now)
+        limit = int(min(max(self._rate / 2, LEAST), MOST))
+        room = limit - outbox.in_flight if outbox.bytes_in_flight < MOST_BYTES else 0
+        took = 0
+        if room >= min(PAGE, limit // 2):
+            for row in outbox.take(min(room, PAGE)):
+                now = self._clock.monotonic()
+                if now >= self._due["check"]:
+                    self._check(outbox, sender, now)
+                self._hand(outbox, sender, row, now)
+                took += 1
+        if not took:
+            self._stop.wait(0.003 if outbox.in_flight > limit // 2 else IDLE_S)
+
+    def _hand(self, outbox: Outbox, sender: Sender, row: Raw, now: float) -> None:
+        try:
+            message = binding.message(row.body)
+        except MalformedEvent as e:
+            self._set_aside(outbox, row, "", str(e))
+            return
+        _, key, value, headers = message
+        topic = self._settings.topics[row.family]
+        if not sender.fits(topic, key, value, headers):
+            most = sender.topics[topic].max_bytes
+            self._set_aside(
+                outbox, row, _id(message), f"larger than the {most} bytes that the topic {topic} takes"
+            )
+            return
+        ticket = sender.send(row, topic, key, value, headers)
+        outbox.handed(row, ticket, now)
+        self._bytes += len(key) + len(value) + sum(len(n) + len(v) for n, v in headers)
+        if self._sent is not None:
+            self._messages[row.offset] = message
+
+    def _set_aside(self, outbox: Outbox, row: Raw, id_: str, why: str) -> None:
+        letter = Letter(family=row.family, id=id_, reason=why, bytes=len(row.body))
+        outbox.dead(row.offset, letter)
+        self._letters += 1
+        self._news.letter(row.offset, letter)
+
+    def _collect(self, outbox: Outbox) -> None:
+        last = outbox.collect()
+        if last is not None:
+            self._news.clock(last.ticket, last.at)
+        if self._sent is not None and self._messages:
+            positions = outbox.positions
+            done = [m for offset, m in self._messages.items() if offset <= positions[m.family]]
+            if done:
+                self._messages = {o: m for o, m in self._messages.items() if o > positions[m.family]}
+                self._sent(done)
+
+    def _failed(self, outbox: Outbox, failure: Failure) -> None:
+        """The producer has ended.
+
+        Raises:
+            LinliError: always; _Reopen if what is to be done about it is done.
+        """
+        row = failure.mark
+        assert isinstance(row, Raw)
+        if failure.too_large:
+            message = binding.message(row.body)
+            self._set_aside(outbox, row, _id(message), f"the topic {failure.topic} refused it as too large")
+            raise _Reopen(f"event {row.offset} is too large for {failure.topic}")
+        if failure.of_topic:
+            self._let_rest(row.family, str(failure.told))
+        raise failure.told
+
+    def _let_rest(self, family: str, why: str) -> None:
+        """Raises _Reopen: without the family."""
+        self._resting[family] = why
+        self._rest_until[family] = self._clock.monotonic() + REST_S
+        raise _Reopen(f"family {family} rests: {why}")
+
+    def _check(self, outbox: Outbox, sender: Sender, now: float) -> None:
+        sender.check()
+        self._due["check"] = now + CHECK_S
+        late = [family for family, at in outbox.oldest().items() if now - at > PATIENCE_S]
+        if not late:
+            return
+        text = (
+            f"the brokers answer, but have acknowledged nothing for {PATIENCE_S:.0f} s: a partition without "
+            "a leader, too few replicas in sync, or an overload; look at the brokers' log"
+        )
+        if self._rate and len(late) < len(outbox.oldest()):
+            self._let_rest(late[0], f"{self._settings.topics[late[0]]}: {text}")
+        raise StorageError(f"Kafka: {text}")
+
+    def _wake(self, outbox: Outbox, now: float) -> None:
+        """Families that have rested long enough are sent again."""
+        for family, until in list(self._rest_until.items()):
+            if now >= until:
+                del self._rest_until[family]
+                self._woken[family] = outbox.positions[family]
+                outbox.wake(family)
+
+    def _count(self, outbox: Outbox, now: float) -> None:
+        since, arrived = self._counted
+        self._rate = (outbox.arrived - arrived) / (now - since) if now > since else 0.0
+        self._counted = (now, outbox.arrived)
+        self._due["rate"] = now + 1.0
+        for family, position in list(self._woken.items()):
+            if outbox.positions[family] > position:
+                del self._woken[family]
+                self._resting.pop(family, None)
+                self._news.topics(self._resting)
+
+    def _upkeep(self, outbox: Outbox | None) -> None:
+        """What is done every few seconds, connected or not."""
+        now = self._clock.monotonic()
+        if outbox is None:
+            return
+        try:
+            if now >= self._due["commit"] or self._stop.is_set():
+                self._due["commit"] = now + COMMIT_S
+                outbox.commit()
+            if now >= self._due["bound"]:
+                self._due["bound"] = now + BOUND_S
+                self._relieve()
+            if now >= self._due["status"] or self._stop.is_set():
+                self._due["status"] = now + STATUS_S
+                self._write(outbox)
+        except (LinliError, OSError) as e:
+            log.error("relay: %s", e)
+
+    def _relieve(self) -> None:
+        """At the journal's bound the oldest go of those that are there for the relay alone."""
+        bound = self._settings.bound_bytes
+        if not bound or self._journal.used_bytes() <= bound:
+            return
+        before_us = self._clock.wall_us() - int(self._settings.keep_s * 1e6)
+        gone: list[tuple[int, str]] = []
+        for family in GIVEN_UP_FIRST:
+            step = self._journal.drop([family], before_us, GROUP, DROP)
+            while step:
+                gone += step
+                if self._journal.used_bytes() <= bound * 0.95:
+                    break
+                step = self._journal.drop([family], before_us, GROUP, DROP)
+            else:
+                continue
+            break
+        if gone:
+            self._given_up += len(gone)
+            self._news.given_up(gone)
+
+    def _write(self, outbox: Outbox) -> None:
+        if self._status is None:
+            return
+        new = self._status.with_suffix(".new")
+        new.write_bytes(msgspec.json.encode(self.status(outbox)))
+        new.replace(self._status)
+
+    def status(self, outbox: Outbox) -> RelayStatus:
+        """How it stands."""
+        last, position = self._journal.last_offset(), outbox.position
+        since = self._journal.waiting_since(position) if position < last else None
+        return RelayStatus(
+            connected=self._connected,
+            problem=self._news.problem,
+            resting=dict(self._resting),
+            offset=last,
+            acknowledged_offset=position,
+            lag_events=max(last - position, 0),
+            lag_s=round(max(self._clock.wall_us() - since, 0) / 1e6, 3) if since is not None else 0.0,
+            in_flight=outbox.in_flight,
+            sent=outbox.sent,
+            acknowledged=outbox.arrived,
+            repeats=outbox.repeats,
+            bytes=self._bytes,
+            sessions=self._sessions,
+            letters=self._letters,
+            given_up=self._given_up,
+            rate=round(self._rate, 1),
+            clock_s=round(self._news.clock_s, 3),
+        )
+
+
+def _id(message: Message) -> str:
+    return dict(message.headers)["ce_id"].decode()

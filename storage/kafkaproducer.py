@@ -1,0 +1,307 @@
+"""Sending to Kafka in order: one producer, from its opening to its first failure.
+
+kafka-python's idempotent producer has one batch of a partition under way at a time. While the broker cannot
+take it, it is tried again, and what follows waits. When it fails for good, the library would go on with the
+next batch: later events would pass an earlier one. So the first failure ends the producer (`failure` says
+why), from within the library's own thread, before that takes another batch. Whoever sends opens a new one and
+begins again after the last event that has arrived.
+
+A batch never fails for its age (the library's 120 s): an outage may last for weeks.
+
+Each topic is known by its id: a topic that was made anew, on the same broker or an empty one, has not what
+was sent before. `check` says so, and is to be called every few seconds while something is sent.
+"""
+
+import contextlib
+import threading
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from kafka import KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.errors import (
+    InvalidRecordError,
+    InvalidTimestampError,
+    InvalidTopicError,
+    KafkaError,
+    KafkaStorageError,
+    LeaderNotAvailableError,
+    MessageSizeTooLargeError,
+    NoError,
+    NotEnoughReplicasAfterAppendError,
+    NotEnoughReplicasError,
+    PolicyViolationError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from kafka.partitioner import Partitioner
+from kafka.partitioner.default import murmur2
+from kafka.producer.future import FutureRecordMetadata
+
+from events.errors import LinliError, StorageError
+
+
+def trouble(error: BaseException) -> StorageError:  # until storage/kafka.py is there
+    return StorageError(f"Kafka: {type(error).__name__}: {error}")
+
+
+TIMEOUT_S = 10.0
+"""How long a request may take."""
+
+TRIES = 60
+"""How often a batch is tried that the broker cannot take just now, a tenth of a second or a time-out apart;
+then the failure says why, and all begins anew."""
+
+LINGER_MS = 10
+"""How long a batch waits for company while little happens. In a rush batches fill while others are under
+way."""
+
+BATCH_BYTES = 192 << 10
+"""Before compression. Small beside the 1 MiB that a topic takes."""
+
+_FOR_EVER_MS = 10 * 366 * 86_400_000
+_OVERHEAD = 120
+"""Bytes that a record and its batch need beside key, value and headers."""
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+_OF_TOPIC = (
+    InvalidRecordError,
+    InvalidTimestampError,
+    InvalidTopicError,
+    KafkaStorageError,
+    LeaderNotAvailableError,
+    NotEnoughReplicasAfterAppendError,
+    NotEnoughReplicasError,
+    PolicyViolationError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
+
+Headers = list[tuple[str, bytes]]
+
+
+class Topic(NamedTuple):
+    """A topic as the brokers have it."""
+
+    name: str
+    id: str
+    partitions: int
+    max_bytes: int
+    """Bound on a batch."""
+
+
+class Failure(NamedTuple):
+    """The first record that could not be sent."""
+
+    mark: object
+    """As given to `send`."""
+    topic: str
+    error: Exception
+
+    @property
+    def too_large(self) -> bool:
+        """This record is larger than the broker takes: it alone is at fault."""
+        return isinstance(self.error, _TOO_LARGE)
+
+    @property
+    def of_topic(self) -> bool:
+        """Other topics may do."""
+        return isinstance(self.error, _OF_TOPIC)
+
+    @property
+    def told(self) -> LinliError:
+        """As one of ours, with the mend."""
+        return trouble(self.error)
+
+
+class TopicsChanged(StorageError):
+    """A topic was made anew, or has other partitions: what was known of it is void."""
+
+    retriable = True
+
+
+class KafkaSender:
+    """Any thread opens and closes it; one sends.
+
+    Args:
+        arguments: of the connection, by kafka-python's names.
+        names: what topics are sent to.
+        compression: lz4, gzip or none.
+
+    Attributes:
+        topics: those that can be written, by name.
+        missing: why the others cannot.
+
+    Raises:
+        LinliError: the brokers do not answer, or refuse; says how to mend it.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], names: list[str], compression: str = "lz4") -> None:
+        self.failure: Failure | None = None
+        self.ended = threading.Event()
+        self._names = sorted(names)
+        self._producer: KafkaProducer | None = None
+        self._admin: KafkaAdminClient | None = None
+        timeout = int(TIMEOUT_S * 1000)
+        common = {"request_timeout_ms": timeout, "bootstrap_timeout_ms": timeout, **arguments}
+        try:
+            self._admin = KafkaAdminClient(**common)
+            self.topics, self.missing = self._look()
+            sizes = self._sizes(list(self.topics))
+            self.topics = {n: t._replace(max_bytes=sizes.get(n, 1 << 20)) for n, t in self.topics.items()}
+            least = min((t.max_bytes for t in self.topics.values()), default=1 << 20)
+            self._producer = KafkaProducer(
+                **common,
+                acks="all",
+                enable_idempotence=True,
+                retries=TRIES,
+                delivery_timeout_ms=_FOR_EVER_MS,
+                max_block_ms=timeout,
+                linger_ms=LINGER_MS,
+                batch_size=min(BATCH_BYTES, least),
+                max_request_size=max((t.max_bytes for t in self.topics.values()), default=1 << 20),
+                compression_type=None if compression == "none" else compression,
+                partitioner=_Fixed({n: t.partitions for n, t in self.topics.items()}),
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+            )
+        except (KafkaError, OSError, ValueError) as e:
+            self.close()
+            raise trouble(e) from e
+        except BaseException:
+            self.close()
+            raise
+
+    def check(self) -> None:
+        """The topics are still those that they were.
+
+        Raises:
+            TopicsChanged: they are not.
+            LinliError: the brokers do not answer, or refuse.
+        """
+        assert self._admin is not None
+        try:
+            now, missing = self._look()
+        except (KafkaError, OSError, ValueError) as e:
+            raise trouble(e) from e
+        for name, topic in self.topics.items():
+            found = now.get(name)
+            if found is None:
+                raise TopicsChanged(f"the topic {name} is gone: {missing[name]}")
+            if found.id != topic.id:
+                raise TopicsChanged(
+                    f"the topic {name} was made anew: what was sent to it before is lost there"
+                )
+            if found.partitions != topic.partitions:
+                raise TopicsChanged(
+                    f"the topic {name} has {found.partitions} partitions instead of {topic.partitions}"
+                )
+        if found_again := now.keys() - self.topics.keys():
+            raise TopicsChanged(f"there is a topic {min(found_again)} now")
+
+    def fits(self, topic: str, key: bytes, value: bytes, headers: Headers) -> bool:
+        """The topic takes a record of this size."""
+        size = _OVERHEAD + len(key) + len(value) + sum(len(n) + len(v) + 4 for n, v in headers)
+        return size <= self.topics[topic].max_bytes
+
+    def send(
+        self, mark: object, topic: str, key: bytes, value: bytes, headers: Headers
+    ) -> FutureRecordMetadata:
+        """Queue a record. Records with one key arrive in the order of the calls.
+
+        Args:
+            mark: what `failure` names the record by.
+
+        Raises:
+            LinliError: the producer has ended (`failure`), or the topic is not known any more.
+        """
+        assert self._producer is not None
+        try:
+            future = self._producer.send(topic, value, key, headers)
+        except (KafkaError, ValueError) as e:
+            self._end(Failure(mark, topic, e))
+            raise trouble(self.failure.error if self.failure else e) from e
+        future.add_errback(self._failed, mark, topic)
+        return future
+
+    def close(self) -> None:
+        """End at once: what is under way may still arrive, and is not told."""
+        if self._producer is not None:
+            sender = self._producer._sender
+            sender.force_close()
+            sender.join(TIMEOUT_S)
+            with contextlib.suppress(KafkaError):
+                self._producer.close(timeout=0)
+        if self._admin is not None:
+            with contextlib.suppress(KafkaError, OSError):
+                self._admin.close()
+        self.ended.set()
+
+    def _failed(self, mark: object, topic: str, error: Exception) -> None:
+        """In the library's thread, in the middle of handling the answer, before anything else is sent."""
+        self._end(Failure(mark, topic, error))
+
+    def _end(self, failure: Failure) -> None:
+        if self.failure is None:
+            self.failure = failure
+            if self._producer is not None:
+                self._producer._sender.force_close()
+            self.ended.set()
+
+    def _look(self) -> tuple[dict[str, Topic], dict[str, str]]:
+        assert self._admin is not None
+        found: dict[str, Topic] = {}
+        missing: dict[str, str] = {}
+        for told in self._admin.describe_topics(self._names):
+            error = for_code(told["error_code"])
+            if error is NoError:
+                name = told["name"]
+                found[name] = Topic(name, str(told["topic_id"]), len(told["partitions"]), 0)
+            else:
+                missing[told["name"]] = str(trouble(error(told["name"])))
+        return found, missing
+
+    def _sizes(self, names: list[str]) -> dict[str, int]:
+        """The topics' bounds; of those that may not be asked nothing."""
+        assert self._admin is not None
+        wanted = [
+            ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": None}) for name in names
+        ]
+        if not wanted:
+            return {}
+        try:
+            told = self._admin.describe_configs(wanted, config_filter="all")
+        except KafkaError:
+            return {}
+        sizes = {}
+        for name, values in told.get("topic", {}).items():
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                sizes[name] = int(values["max.message.bytes"]["value"])
+        return sizes
+
+
+class _Fixed(Partitioner):  # type: ignore[misc]
+    """Kafka's default way, murmur2 of the key, by the partitions that the topic had at the opening: within
+    one producer a key never moves. Keys are few, and murmur2 in Python is slow: it is remembered."""
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        self._counts = counts
+        self._hashes: dict[bytes, int] = {}
+
+    def partition(
+        self,
+        topic: str,
+        key: bytes,
+        serialized_key: bytes,
+        value: bytes,
+        serialized_value: bytes,
+        cluster: Any,
+    ) -> int:
+        """The partition of the key."""
+        hashed = self._hashes.get(serialized_key)
+        if hashed is None:
+            if len(self._hashes) >= 100_000:
+                self._hashes.clear()
+            hashed = self._hashes[serialized_key] = murmur2(serialized_key) & 0x7FFFFFFF
+        return hashed % self._counts[topic]
