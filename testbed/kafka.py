@@ -13,23 +13,19 @@ data in memory, so it is not for what has to survive a kill.
 """
 
 import os
-import shutil
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from testbed.certificates import make_certificates
-from testbed.process import Server, ServerMissing, cache_folder, find_wheel_program, free_port
+from testbed.kafkajars import java, kafka_jars, storage_tool
+from testbed.process import Server, ServerMissing, find_wheel_program, free_port
 
-VERSION = "4.1.1"
 STAND_IN = "noida-db==0.2.3"
-_ARTIFACTS = (f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36")
-_MIRROR = (*_ARTIFACTS, f"org.apache.kafka:connect-mirror:{VERSION}")
 
 
 class Kafka(Server):
@@ -95,7 +91,7 @@ class Kafka(Server):
         except ServerMissing as error:
             self._prepare_stand_in(error)
             return
-        self.keep("stand_in", lambda: False)
+        self.state["stand_in"] = False
         if self.users and not (self.folder / "server.pem").exists():
             make_certificates(self.folder)
         (self.folder / "server.properties").write_text(self._properties())
@@ -113,6 +109,9 @@ class Kafka(Server):
             "kafka.Kafka",
             str(self.folder / "server.properties"),
         ]
+
+    def environment(self) -> Mapping[str, str]:
+        return {"PYTHONPATH": str(self._program.parents[1])} if self.stand_in else {}
 
     def ready(self) -> bool:
         if self._under:  # it may be reached from its namespace alone
@@ -208,46 +207,6 @@ class Kafka(Server):
         storage_tool(self._libs, *arguments)
 
 
-def kafka_jars(mirror: bool = False) -> Path:
-    """The folder of Kafka's jars, fetched at first use; `mirror`: MirrorMaker's too."""
-    if shutil.which("java") is None:
-        raise ServerMissing("Kafka needs Java 17: apt-get install openjdk-17-jre-headless")
-    target = cache_folder(f"kafka-{VERSION}{'-mirror' if mirror else ''}")
-    if (target / "complete").exists():
-        return target
-    if shutil.which("mvn") is None:
-        raise ServerMissing("Kafka's jars are fetched by Maven: apt-get install maven")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as name:
-        work = Path(name)
-        (work / "pom.xml").write_text(_pom(_MIRROR if mirror else _ARTIFACTS))
-        command = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime",
-                   f"-DoutputDirectory={work / 'libs'}"]  # fmt: skip
-        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ServerMissing(
-                f"Maven cannot fetch Kafka {VERSION}: {(done.stdout + done.stderr).strip()[-300:]}"
-            )
-        (work / "libs/complete").touch()
-        shutil.rmtree(target, ignore_errors=True)
-        (work / "libs").rename(target)
-    return target
-
-
-def java(libs: Path, *options: str) -> list[str]:
-    """The beginning of a command that runs a class of Kafka's; it says warnings alone."""
-    quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    return ["java", *options, quiet, "-Dorg.slf4j.simpleLogger.showDateTime=true", "-cp", f"{libs}/*"]
-
-
-def storage_tool(libs: Path, *arguments: str) -> str:
-    command = [*java(libs, "-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"Kafka's storage tool failed: {(done.stdout + done.stderr).strip()[-600:]}")
-    return done.stdout.strip()
-
-
 def answers(host: str, port: int) -> bool:
     """Does the broker know itself and a controller? Asks for metadata (version 4) as a client does."""
     body = struct.pack(">hhih", 3, 4, 1, -1) + struct.pack(">i?", 0, False)
@@ -275,16 +234,3 @@ def _read(link: socket.socket, size: int) -> bytes:
             raise EOFError
         got += part
     return got
-
-
-def _pom(artifacts: Sequence[str]) -> str:
-    wanted = ""
-    for artifact in artifacts:
-        group, name, version = artifact.split(":")
-        wanted += f"<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId>"
-        wanted += f"<version>{version}</version></dependency>\n"
-    return f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>linli</groupId><artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging>
-<dependencies>
-{wanted}</dependencies></project>
-"""

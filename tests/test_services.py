@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -190,3 +191,24 @@ def test_no_stand_in_where_servers_are_required(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("LINLI_REQUIRE_SERVERS", "1")
     with pytest.raises(ServerMissing, match="apt-get install openjdk-17-jre-headless"):
         Kafka(tmp_path / "k").start()
+
+
+def test_the_stand_in_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no Java another broker answers in Kafka's language, and is not taken for Apache Kafka."""
+    monkeypatch.delenv("LINLI_REQUIRE_SERVERS", raising=False)
+    real = os.environ["PATH"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    try:
+        broker = Kafka(tmp_path / "k")
+        try:
+            broker.start()
+        except ServerMissing as error:
+            pytest.skip(str(error))
+        with broker:
+            assert broker.stand_in
+            assert not broker.describe()["apache"]
+            monkeypatch.setenv("LINLI_REQUIRE_SERVERS", "1")
+            with pytest.raises(ServerMissing, match="keeps nothing through a kill"):
+                apache(broker)
+    finally:
+        monkeypatch.setenv("PATH", real)
