@@ -9,20 +9,20 @@ import argparse
 import inspect
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import click
-import msgspec
 from msgspec import inspect as kinds
 
 from cli import settings
 from cli.main import main as linli
 from console import access
 from console import app as console_app
+from docs import wire
 from docs.structs import doc, table
-from events import codec, events, rules
+from events import binding, codec, events, rules, topics, tracing, upcast
 from events.ids import event_id
 
 HERE = Path(__file__).parent / "reference"
@@ -36,10 +36,19 @@ def pages() -> dict[str, str]:
     return {
         "site-file.md": site_file(),
         "events.md": event_types(),
-        "events.schema.json": json.dumps(event_schema(), indent=2, sort_keys=True) + "\n",
+        "events.schema.json": _json(wire.event_schema()),
+        "asyncapi.yaml": wire.asyncapi(),
+        "topics.md": topics_page(),
         "cli.md": commands(),
         "http.md": http_api(),
+    } | {
+        f"schemas/{_tag(payload)}.json": _json(wire.payload_schema(payload))
+        for payload in get_args(events.AnyPayload)
     }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 # --- pages
@@ -129,14 +138,17 @@ def event_types() -> str:
         "# Events",
         NOTE,
         "Each event is a CloudEvents 1.0 JSON document: keys sorted, no spaces, so that the same event is "
-        "always the same bytes. [events.schema.json](events.schema.json) is its JSON Schema.",
+        "always the same bytes. [events.schema.json](events.schema.json) is its JSON Schema, and "
+        "[schemas](schemas) has one for the payload of each type. On Kafka the payload is the record's "
+        "value, the attributes are headers `ce_...` ([topics](topics.md), [asyncapi.yaml](asyncapi.yaml)).",
         "| attribute | |\n| --- | --- |\n"
         "| `id` | the same footage always gives the same id; consumers may use it to drop repeats |\n"
-        "| `source` | `/SITE/camera/CAMERA`, or `/SITE/box/BOX` for what concerns a box |\n"
+        "| `source` | `/SITE/camera/CAMERA`, `/SITE/sensor/SENSOR`, `/SITE/joint/RULE`, or `/SITE/box/BOX` "
+        "for what concerns a box |\n"
         "| `type` | as below; its second word is the family |\n"
         "| `subject` | the alert, rule, segment or part that it is about |\n"
         "| `time` | capture time, RFC 3339 in UTC |\n"
-        "| `partitionkey` | the camera's or box's id |\n"
+        "| `partitionkey` | the camera's, sensor's or box's id |\n"
         "| `linliepoch` | stream epoch: one unbroken run of a camera's stream |\n"
         "| `sequence` | counts the events of one (source, family, epoch) from 0 without a hole, 12 digits |\n"
         "| `linlipts` | media time within the epoch, ticks of 1/90000 s |\n"
@@ -147,6 +159,40 @@ def event_types() -> str:
     for payload in get_args(events.AnyPayload):
         out += [f"## {_tag(payload)}", doc(payload), table(payload)]
     return _page(out)
+
+
+def topics_page() -> str:
+    """The topics, and an event as a record."""
+    rows = [
+        f"| `PREFIX.{topic.what}` | {topic.partitions} | {_kept(topic)} | {topic.about} |"
+        for topic in topics.topics()
+    ]
+    message = binding.message(codec.encode(example()))
+    headers = "\n".join(f"{name}: {value.decode()}" for name, value in message.headers)
+    return _page(
+        [
+            "# Topics on Kafka",
+            NOTE,
+            doc(topics),
+            "\n".join(["| topic | partitions | kept | |", "| --- | --- | --- | --- |", *rows]),
+            f"`{topics.SHARES}` has as many partitions as the site file says; the rest is the same "
+            "everywhere. `linli topics apply` makes them, `linli topics check` compares.",
+            "## An event as a record",
+            doc(binding),
+            f"```\nkey: {message.key.decode()}\n{headers}\n\n{message.value.decode()}\n```",
+            "## Old and new events",
+            doc(upcast),
+            "## Traces",
+            doc(tracing),
+        ]
+    )
+
+
+def _kept(topic: topics.Topic) -> str:
+    if topic.cleanup == "compact":
+        return "the newest of each key"
+    days = topic.retention_ms // 86_400_000
+    return f"{days} days" if days > 1 else "a day"
 
 
 def example() -> events.Event:
@@ -161,31 +207,6 @@ def example() -> events.Event:
         pts=3_802_500,
         data=data,
     )
-
-
-def event_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of an event as it is sent."""
-    (data,), definitions = msgspec.json.schema_components((events.AnyPayload,), ref_template="#/$defs/{name}")
-    text = {"type": "string"}
-    envelope: dict[str, Any] = dict.fromkeys(("id", "source", "subject", "partitionkey"), text)
-    envelope |= {
-        "specversion": {"const": "1.0"},
-        "type": {"enum": [_tag(payload) for payload in get_args(events.AnyPayload)]},
-        "time": {"type": "string", "format": "date-time"},
-        "datacontenttype": {"const": "application/json"},
-        "sequence": {"type": "string", "pattern": "^[0-9]{12,}$"},
-        "linliepoch": {"type": "string", "pattern": "^[0-9]+$"},
-        "linlipts": {"type": "string", "pattern": "^-?[0-9]+$"},
-        "data": data,
-    }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Linli event",
-        "type": "object",
-        "properties": envelope,
-        "required": sorted(envelope),
-        "$defs": definitions,
-    }
 
 
 def commands() -> str:
@@ -282,11 +303,17 @@ def _page(parts: Iterable[str]) -> str:
 
 def stale() -> list[str]:
     """Names of the pages that are not what the code says."""
+    made = pages()
     return [
         name
-        for name, text in pages().items()
+        for name, text in made.items()
         if not (HERE / name).is_file() or (HERE / name).read_text() != text
-    ]
+    ] + [f"schemas/{path.name}" for path in _strays(made)]
+
+
+def _strays(made: Collection[str]) -> list[Path]:
+    """Schemas of types that are no more."""
+    return [path for path in sorted((HERE / "schemas").glob("*")) if f"schemas/{path.name}" not in made]
 
 
 def main() -> int:
@@ -298,8 +325,11 @@ def main() -> int:
         for name in names:
             print(f"docs/reference/{name} is stale; run python -m docs.generate", file=sys.stderr)
         return 1 if names else 0
-    HERE.mkdir(exist_ok=True)
-    for name, text in pages().items():
+    (HERE / "schemas").mkdir(parents=True, exist_ok=True)
+    made = pages()
+    for path in _strays(made):
+        path.unlink()
+    for name, text in made.items():
         (HERE / name).write_text(text)
     return 0
 
