@@ -110,8 +110,8 @@ class ObjectsSection(Section, frozen=True, kw_only=True):
     """Megabits a second outside of `schedule`; 0 sends nothing; absent: no limit."""
     schedule: tuple[Window, ...] = ()
     hold_gb: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    """So much footage that was not copied yet is kept beyond its time; above it the oldest goes, and is
-    told."""
+    """So much footage that was not copied yet is kept beyond `recording.max_gb`; above it the oldest goes, and
+    is told. Not beyond `keep_days`, nor into the disk's reserve."""
     sse: Literal["none", "s3", "customer"] = "none"
     """Encryption by the store: with its own key, or with the key in `sse_key`."""
     sse_key: str = ""

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
@@ -75,7 +76,8 @@ def check(settings: Settings, clock: Clock) -> None:
     """What no restart would mend is said before anything starts.
 
     Raises:
-        ConfigError: the data folder is another site's, or a client for ONVIF is not installed.
+        ConfigError: the data folder is another site's, a client for ONVIF or S3 is not installed, or the
+            object store's credentials are not there.
         ModelError: the model is missing or does not fit.
     """
     detectors(settings, settings.file.camera)
@@ -84,6 +86,10 @@ def check(settings: Settings, clock: Clock) -> None:
             log.error("%s", text)
         if camera.onvif:
             onvif.Dome(camera.onvif, None)
+    if settings.file.objects.url:
+        from cli import shipping  # needs a client that a box without an object store need not have
+
+        shipping.s3_place(settings, os.environ)
     journal = open_journal(settings, clock)
     try:
         for camera in settings.file.camera:
@@ -107,7 +113,7 @@ def tell_fallen(settings: Settings, clock: Clock) -> Callable[[str, int], None]:
         try:
             journal = open_journal(settings, clock)
             try:
-                journal.note(box_source(settings.file.site.id), note, clock.wall_us())
+                journal.note(box_source(settings), note, clock.wall_us())
             finally:
                 journal.close()
         except (StorageError, OSError) as e:  # what it tells must not end those who still run

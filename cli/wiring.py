@@ -2,11 +2,13 @@
 
 import logging
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import cv2
+import msgspec
 
 from cli import analysing
 from cli.settings import Camera, Settings
@@ -26,7 +28,7 @@ from ingest.rtsp import RtspSource
 from ingest.source import Opened
 from ingest.views import PtzPosition
 from pipeline.announce import AnnouncingIndex
-from pipeline.camera import ANALYSED_FRAGMENT_S, Reader
+from pipeline.camera import ANALYSED_FRAGMENT_S, Claim, Reader
 from pipeline.contract import Note
 from pipeline.evidence import Evidence, EvidenceSettings, sweep_evidence
 from pipeline.faults import FaultPictures
@@ -137,14 +139,34 @@ def source(settings: Settings, camera: Camera, stream: Literal["main", "sub"], c
     )
 
 
-def worker(settings: Settings, shard: int, shards: int, clock: Clock) -> Worker:
-    """Worker number `shard` of `shards`: recover what a kill left, resume it, and be ready to run."""
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """What one worker process does."""
+
+    name: str
+    """Under which its place in the journal is kept."""
+    number: int
+    cameras: tuple[Camera, ...]
+    strangers: bool
+    """Whether it finishes, too, what was left of cameras that the site file has no more."""
+    box: str = ""
+    tokens: Mapping[str, int] = {}
+    """Camera -> token of its claim, where several boxes share the cameras."""
+
+
+def shard(settings: Settings, number: int, of: int) -> Part:
+    """Part `number` of `of` on a box that reads all cameras."""
+    cameras = settings.file.camera[number::of]
+    return Part(name=f"{number}/{of}", number=number, cameras=cameras, strangers=number == 0)
+
+
+def worker(settings: Settings, part: Part, clock: Clock) -> Worker:
+    """A worker: recover what a kill left of its cameras, resume it, and be ready to run."""
     cv2.setNumThreads(1)  # the gate's small pictures are not worth OpenCV's threads
     paths = Paths(settings.data).make()
     journal = Journal(paths.journal, clock)
-    cameras = settings.file.camera[shard::shards]
+    cameras = part.cameras
     models = analysing.detectors(settings, cameras)
-    recover_left(settings, journal, shard, shards, clock)
+    recover_left(settings, journal, part, clock)
     meter = Meter(thread_cpu_ns)
     for model in models.values():
         model.mark = meter.stop
@@ -158,32 +180,34 @@ def worker(settings: Settings, shard: int, shards: int, clock: Clock) -> Worker:
             readers.append(_reader(settings, camera, stream, model, journal, clock))
             if stream == camera.analysed:
                 readers[-1].lane = lane
+                if camera.id in part.tokens:
+                    readers[-1].claim = Claim(part.box, part.tokens[camera.id])
     auto = frozenset(camera.id for camera in cameras if camera.decode == "auto")
     scheduler = Scheduler(models, lanes, auto, SchedulerSettings(), clock, meter)
     for reader in readers:
         if reader.lane is not None:
             reader.analyse(reader.lane, scheduler.notify)
     by_source = {camera_source(settings.file.site.id, lane.camera): lane for lane in lanes}
-    judgements = Judgements(f"{shard}/{shards}", journal, by_source)
+    judgements = Judgements(part.name, journal, by_source)
     beside = [poller for lane in lanes if (poller := _poller(settings, lane, clock)) is not None]
     return Worker(
-        f"worker-{shard}", readers, lanes, scheduler, journal, clock, polls=[judgements.poll], beside=beside
+        f"worker-{part.number}", readers, lanes, scheduler, journal, clock, polls=[judgements.poll], beside=beside
     )
 
 
-def recover_left(settings: Settings, journal: Journal, shard: int, shards: int, clock: Clock) -> None:
-    """Finish the segments that a kill left of the shard's cameras, and end the epochs of streams that are not
-    analysed (the others are resumed). The first shard does so for cameras too that the site file has no more.
+def recover_left(settings: Settings, journal: Journal, part: Part, clock: Clock) -> None:
+    """Finish the segments that a kill left of the part's cameras, and end the epochs of streams that are not
+    analysed (the others are resumed).
 
     Raises:
         StorageError: footage or journal cannot be written.
     """
     footage = Paths(settings.data).footage
     index = AnnouncingIndex(journal, settings.file.site.id, clock)
-    analysed = {camera.id: camera.analysed for camera in settings.file.camera[shard::shards]}
+    analysed = {camera.id: camera.analysed for camera in part.cameras}
     left = journal.open_epochs()
     strangers: set[str] = set()
-    if shard == 0:
+    if part.strangers:
         known = {camera.id for camera in settings.file.camera}
         strangers = (cameras_of(footage, journal) | {camera for camera, _, _ in left}) - known
     recover(footage, index, strangers | set(analysed))
@@ -301,9 +325,9 @@ def _lane(
 # --- services and console
 
 
-def box_source(site: str) -> str:
+def box_source(settings: Settings) -> str:
     """CloudEvents source of this box."""
-    return f"/{site}/box/{os.uname().nodename}"
+    return f"/{settings.file.site.id}/box/{settings.box}"
 
 
 def services(settings: Settings, clock: Clock) -> list[Service]:
@@ -333,12 +357,15 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
     faults = FaultPictures(bus, journal, paths.footage, objects, stream, labels, clock)
     portraits = Portraits(bus, journal, paths.footage, objects, stream, file.faces, clock)
 
+    uploads, unsent = _uploads(settings, journal, clock)
+
     def holds() -> list[retention.Hold]:
         margin = int((recording.pre_roll_s + recording.post_roll_s + 60) * 1e6)
-        return [
+        alerts = [
             retention.Hold(row.source.rsplit("/", 1)[1], row.since_us - margin, row.updated_us + margin)
             for row in kept.alerts(limit=10_000, open_only=True)
         ]
+        return [*alerts, *unsent()]
 
     limits = retention.Limits(
         max_age_s=recording.keep_days * 86_400,
@@ -358,12 +385,34 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
             clear_orphans(kept, journal, f"/{file.site.id}/{kind}/", ids, clock.wall_us())
         return sweep_evidence(objects, kept, before_us) + kept.prune(before_us) + faces
 
-    housekeeper = Housekeeper(journal, paths.footage, limits, holds, old, box_source(file.site.id), clock)
+    housekeeper = Housekeeper(journal, paths.footage, limits, holds, old, box_source(settings), clock)
     joint = JointService(bus, journal, JointEngine(file.site.id, file.joint), clock)
-    running: list[Service] = [joint, evidence, faults, portraits, housekeeper]
+    running: list[Service] = [joint, evidence, faults, portraits, housekeeper, *uploads]
     if settings.projects:
         running.append(Projector(bus, kept, clock))
     return running
+
+
+def _uploads(
+    settings: Settings, journal: Journal, clock: Clock
+) -> tuple[list[Service], Callable[[], list[retention.Hold]]]:
+    """What copies to an object store, if the site has one; and which footage waits for it and is to stay.
+
+    The disk's reserve goes before: nothing is held while it is short.
+    """
+    if not settings.file.objects.url:
+        return [], list
+    from cli import shipping  # needs a client that a box without an object store need not have
+
+    spool = shipping.open_spool(settings)
+    footage = Paths(settings.data).footage
+    reserve = int(settings.file.recording.reserve_gb * 1e9)
+
+    def unsent() -> list[retention.Hold]:
+        short = shutil.disk_usage(footage).free < reserve
+        return [] if short else shipping.holds(settings, spool, clock.wall_us())
+
+    return [shipping.shipper(settings, journal, spool, clock)], unsent
 
 
 def camera_view(camera: Camera) -> CameraView:

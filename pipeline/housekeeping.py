@@ -107,7 +107,10 @@ class Housekeeper(Service):
 
     def _tell(self, missing: int, now_us: int) -> None:
         if missing:
-            text = f"{missing >> 20} MiB more should be free, but open alerts hold the footage; add disk"
+            text = (
+                f"{missing >> 20} MiB more should be free, but open alerts, or copies that wait, hold the "
+                "footage; add disk"
+            )
             data = Health(what="disk", state="raised", message=text)
         else:
             data = Health(what="disk", state="cleared", message="there is room for footage again")

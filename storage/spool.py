@@ -3,8 +3,9 @@
 It holds names, not content: the files are the footage and the objects of the box, and go when retention says
 so, sent or not. So the spool stays small however long the store is away.
 
-    waiting -> sending -> done        and back: a failure, a kill, a file that was replaced
-         \\        \\--> lost           its file is gone or damaged; nothing will come of it
+    waiting -> sending -> done
+    waiting <- sending              a failure, a kill
+    waiting or sending -> lost      its file is gone or damaged; nothing will come of it
 
 A transition that the table does not have raises. With each page of the journal's events the offset up to
 which it was read is kept in one transaction, so no segment is passed over and none is in here twice.
@@ -28,10 +29,11 @@ Kind = Literal["picture", "clip", "footage"]
 TRANSITIONS: dict[State, frozenset[State]] = {
     "waiting": frozenset({"sending", "lost"}),
     "sending": frozenset({"waiting", "done", "lost"}),
-    "done": frozenset({"waiting"}),
-    "lost": frozenset({"waiting"}),
+    "done": frozenset(),
+    "lost": frozenset(),
 }
-"""done and lost wait again when another file has taken the place of the one that was meant (`add`)."""
+"""Besides, what is done or lost waits anew when another file has taken the place of the one that was meant:
+by `add` alone."""
 
 _Q = queries("spool")
 
