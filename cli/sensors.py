@@ -43,7 +43,7 @@ def sensors(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Sen
     directory = Directory(file.sensor)
     hub = SensorHub(
         file.site.id,
-        wiring.box_source(file.site.id),
+        wiring.box_source(settings),
         directory,
         journal,
         clock,

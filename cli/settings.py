@@ -327,6 +327,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return not self.file.store.url or bool(self.file.bus.bootstrap and self.file.bus.projector)
 
     @property
+    def box(self) -> str:
+        """This box's name. `LINLI_BOX` in the environment overrides the file; without both, the host's."""
+        return os.environ.get("LINLI_BOX") or self.file.cluster.box or os.uname().nodename
+
+    @property
     def processes(self) -> int:
         """Worker processes to run."""
         cameras = len(self.file.camera)
@@ -335,7 +340,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def threads(self) -> int:
         """Threads of one inference in each process."""
-        return self.file.model.threads or max(1, (os.cpu_count() or 1) // max(1, self.processes))
+        processes = max(self.processes, self.file.cluster.shares, 1)  # a box alone reads all shares
+        return self.file.model.threads or max(1, (os.cpu_count() or 1) // processes)
 
     def camera(self, id: str) -> Camera:
         """The camera with this id.

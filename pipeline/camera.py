@@ -4,12 +4,13 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Collection
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from events.clock import Clock, thread_cpu_ns
 from events.errors import ConfigError, LinliError, SourceError, StorageError
-from events.events import Health, camera_source
-from events.media import TICKS, Anchor, Discontinuity
+from events.events import ClaimTaken, Event, Health, camera_source
+from events.ids import event_id
+from events.media import TICKS, Anchor, CaptureMap, Discontinuity
 from ingest.backoff import Backoff, failure_of
 from ingest.clockwatch import ClockWatch
 from ingest.source import Opened, Source
@@ -43,6 +44,13 @@ HealthState = Literal["raised", "cleared", "note"]
 MakeWriter = Callable[[int, Opened], SegmentWriter]
 
 
+class Claim(NamedTuple):
+    """Under what one of several boxes reads a camera."""
+
+    box: str
+    token: int
+
+
 class Reader:
     """Reads one stream (`main`, `sub`) of a camera. Only the analysed stream has a lane."""
 
@@ -63,6 +71,8 @@ class Reader:
         self._journal = journal
         self._clock = clock
         self.lane: Lane | None = None
+        self.claim: Claim | None = None
+        """Where several boxes share the cameras: told with each epoch of the analysed stream."""
         self._notify: Callable[[], None] = lambda: None
         self._stop = threading.Event()
         self._source: Source | None = None
@@ -158,6 +168,8 @@ class Reader:
 
     def _epoch(self, source: Source, opened: Opened) -> None:
         epoch = self._journal.open_epoch(self.camera, self.stream, opened.info, opened.anchor)
+        if self.lane is not None and self.claim is not None:
+            self._tell_claim(self.claim, epoch, opened.anchor)
         writer = self._writer = self._make_writer(epoch, opened)
         self._recorded_from = None
         self._clocks.begin()
@@ -198,6 +210,29 @@ class Reader:
             raise
         finally:
             self._finish(epoch, writer, reason)
+
+    def _tell_claim(self, claim: Claim, epoch: int, anchor: Anchor) -> None:
+        """Durable before the epoch's first event: without it, what two boxes saw would count twice.
+
+        It is numbered by the stream epoch, so that it is told once, also when another box tells its own.
+        """
+        data = ClaimTaken(
+            stream=self.stream,
+            stream_epoch=epoch,
+            token=claim.token,
+            box=claim.box,
+            since_us=CaptureMap((anchor,)).at(0),
+        )
+        told = Event(
+            id=event_id(self._address, "claim", epoch, claim.token),
+            source=self._address,
+            time_us=data.since_us,
+            epoch=epoch,
+            sequence=0,
+            data=data,
+        )
+        self._journal.append([told])
+        self._journal.flush()
 
     def _hand_over(self, lane: Lane) -> None:
         """Let the lane have what is on disk. What was analysed is always recorded: after a kill the same

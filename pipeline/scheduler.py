@@ -57,6 +57,8 @@ class Scheduler:
         self.failure: BaseException | None = None
         self.load = 0.0
         """Share of the last review's time that the thread worked."""
+        self.steps = 0
+        """Grows with all that the thread does: as long as it grows, it does not hang."""
 
     def start(self) -> None:
         self._thread.start()
@@ -75,6 +77,11 @@ class Scheduler:
     @property
     def alive(self) -> bool:
         return self._thread.is_alive()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to do."""
+        return any(lane.busy for lane in self._lanes)
 
     def _run(self) -> None:
         try:
@@ -102,6 +109,7 @@ class Scheduler:
             if not lane.busy:
                 continue
             worked = True
+            self.steps += 1
             try:
                 self._serve(lane)
             except (StorageError, ModelError):
@@ -113,6 +121,7 @@ class Scheduler:
 
     def _serve(self, lane: Lane) -> None:
         while (look := lane.advance()) is not None and not lane.granted():
+            self.steps += 1
             lane.answer(None)  # costs no turn, or the lane behind would fall ever further behind
         if look is None:
             return

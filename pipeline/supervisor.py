@@ -2,13 +2,16 @@
 
 Each child holds the read end of a pipe as its standard input. When the supervisor closes it, or dies in any
 way, the child sees the end of input and drains. So a killed supervisor leaves no orphan that records on.
+
+Children come and go while it runs (`add` and `remove`, from any thread). One that is not sound any more, by
+its own measure, is killed and started again.
 """
 
 import logging
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from events.clock import Clock
@@ -24,6 +27,8 @@ class Child:
     argv: Sequence[str]
     stage: int = 0
     """Children of a lower stage drain before it, those of the same together."""
+    sound: Callable[[float], str] = lambda running_s: ""
+    """Asked while it runs, with the seconds since it was started: why it must be killed; empty: all is well."""
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
     next_start: float = 0.0
@@ -53,50 +58,109 @@ class Supervisor:
     restart: Restart = field(default_factory=Restart)
     fell: Callable[[str, int], None] = lambda name, code: None
     """Called with a child's name and exit code when it ended unasked."""
+    first: Callable[[], None] = lambda: None
+    """Called when the end has come, before anything is drained."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, stop: threading.Event, until: float | None = None) -> None:
         """Keep the children alive until `stop` is set or monotonic time `until` has come, then drain."""
         try:
             while not stop.is_set() and (until is None or self.clock.monotonic() < until):
-                for child in self.children:
+                for child in self._now():
                     self._watch(child)
                 stop.wait(0.2)
         finally:
-            self.drain()
+            try:
+                self.first()
+            finally:
+                self.drain()
+
+    def add(self, child: Child) -> None:
+        """One more; it is started at the next look, within 0.2 s."""
+        with self._lock:
+            if any(other.name == child.name for other in self.children):
+                raise ValueError(f"{child.name} is there already")
+            self.children.append(child)
+
+    def remove(self, names: Iterable[str], timeout_s: float) -> list[str]:
+        """Drain these, together, and forget them; answers those that took longer and were killed. Names that
+        are not there are passed over."""
+        wanted = set(names)
+        with self._lock:
+            gone = [child for child in self.children if child.name in wanted]
+            self.children = [child for child in self.children if child.name not in wanted]
+            ending = self._ask(gone)
+        return self._await(ending, timeout_s)
+
+    def falls(self) -> dict[str, int]:
+        """How often each fell since it last ran soundly (`Restart.sound_s`)."""
+        with self._lock:
+            return {child.name: child.restarts for child in self.children}
 
     def drain(self, timeout_s: float = 60.0) -> None:
         """Ask all of a stage to end and wait, then the next stage; who takes too long is killed."""
-        for stage in sorted({child.stage for child in self.children}):
-            ending = [(c, c.process) for c in self.children if c.stage == stage and c.process is not None]
-            for child, process in ending:
-                child.process = None
-                assert process.stdin is not None
-                process.stdin.close()
-            until = self.clock.monotonic() + timeout_s
-            for child, process in ending:
-                try:
-                    process.wait(max(until - self.clock.monotonic(), 0.1))
-                except subprocess.TimeoutExpired:
-                    log.error("%s did not drain within %.0f s and is killed", child.name, timeout_s)
-                    process.kill()
-                    process.wait()
+        for stage in sorted({child.stage for child in self._now()}):
+            with self._lock:
+                ending = self._ask([child for child in self.children if child.stage == stage])
+            self._await(ending, timeout_s)
+
+    def _now(self) -> list[Child]:
+        with self._lock:
+            return list(self.children)
+
+    @staticmethod
+    def _ask(children: Iterable[Child]) -> "list[tuple[Child, subprocess.Popen[bytes]]]":
+        """Ask them to end; answers those that have to."""
+        ending = [(child, child.process) for child in children if child.process is not None]
+        for child, process in ending:
+            child.process = None
+            assert process.stdin is not None
+            process.stdin.close()
+        return ending
+
+    def _await(self, ending: "list[tuple[Child, subprocess.Popen[bytes]]]", timeout_s: float) -> list[str]:
+        killed = []
+        until = self.clock.monotonic() + timeout_s
+        for child, process in ending:
+            try:
+                process.wait(max(until - self.clock.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                log.error("%s did not drain within %.0f s and is killed", child.name, timeout_s)
+                process.kill()
+                process.wait()
+                killed.append(child.name)
+        return killed
 
     def _watch(self, child: Child) -> None:
+        with self._lock:
+            if not any(child is one for one in self.children):  # it was removed between two looks
+                return
+            code = self._look(child)
+        if code is not None:
+            self.fell(child.name, code)
+
+    def _look(self, child: Child) -> int | None:
+        """Start it if it is time; answers its exit code if it ended unasked."""
         now = self.clock.monotonic()
+        code = None
         if child.process is not None:
             code = child.process.poll()
             if code is None:
-                return
+                why = child.sound(now - child.started)
+                if why:
+                    log.error("%s %s, and is killed", child.name, why)
+                    child.process.kill()
+                return None
             if now - child.started > self.restart.sound_s:
                 child.restarts = 0
             wait = self.restart.delay(child.restarts)
             child.process, child.next_start = None, now + wait
             child.restarts += 1
             log.error("%s ended with code %d; it is started again in %.1f s", child.name, code, wait)
-            self.fell(child.name, code)
         if now >= child.next_start:
             child.started = now
             child.process = subprocess.Popen(child.argv, stdin=subprocess.PIPE)
+        return code
 
 
 def ends_with_parent(stop: threading.Event) -> None:

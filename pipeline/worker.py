@@ -1,5 +1,6 @@
 """One worker process: some cameras' readers, their lanes, one analysis thread, one journal."""
 
+import contextlib
 import logging
 import os
 import threading
@@ -69,6 +70,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     problem: str
     """Why the journal cannot be written at present; empty while all is well."""
     load: float
+    stuck_s: float = 0.0
+    """How long the analysis has not moved although there was something to do."""
     lag_ms_p99: float
     """From a frame's decoding to its events' commit."""
     wake_ms_p99: float
@@ -122,6 +125,7 @@ class Worker:
         self._clock = clock
         self._shed: dict[str, tuple[int, int]] = {}
         """Camera -> looks refused and packets skipped when it was last looked at."""
+        self._steps, self._moved_at = 0, clock.monotonic()
         self._quiet: dict[str, int] = {}
         """Camera that sheds -> looks of ours without shedding until it is called well."""
 
@@ -201,6 +205,8 @@ class Worker:
             part.replace(path)
         except OSError as e:
             log.warning("the status file %s cannot be written: %s", path, e.strerror)
+            with contextlib.suppress(OSError):  # a full disk: its date says at least that we are at work
+                os.utime(path)
 
     def status(self) -> WorkerStatus:
         """How it goes now."""
@@ -220,12 +226,19 @@ class Worker:
             conflicts=stats.conflicts,
             problem=stats.problem,
             load=self._scheduler.load,
+            stuck_s=self._stuck_s(),
             lag_ms_p99=round(self._journal.lag_ms().p99, 2),
             wake_ms_p99=round(waits[int(len(waits) * 0.99)] if waits else 0.0, 1),
             cpu_ms=round(cpu_ms, 1),
             stream_s=round(sum(c.stream_s for c in cameras), 2),
             stage_ms={stage: round(ms, 1) for stage, ms in stages.items()},
         )
+
+    def _stuck_s(self) -> float:
+        steps, now = self._scheduler.steps, self._clock.monotonic()
+        if steps != self._steps or not self._scheduler.busy:
+            self._steps, self._moved_at = steps, now
+        return round(now - self._moved_at, 1)
 
     def _meters(self) -> list[dict[str, int]]:
         return [self._scheduler.meter.ns, *(reader.meter.ns for reader in self._readers)]

@@ -27,7 +27,7 @@ def recover_with(
     """Start the worker of another site file on the same data."""
     folder = killed.loaded.path.parent
     loaded = settings.load(site_file(folder, cameras, dict.fromkeys(cameras, more)))
-    wiring.recover_left(loaded, killed.journal, shard, 2, killed.clock)
+    wiring.recover_left(loaded, killed.journal, wiring.shard(loaded, shard, 2), killed.clock)
     killed.journal.flush()
 
 

@@ -137,7 +137,7 @@ def test_a_worker_hands_what_was_raised_to_the_stream_it_was_said_of(tmp_path: P
     tell(journal, "shedding", "raised")
     tell(journal, "corrupt", "raised")
     journal.close()
-    worker = wiring.worker(loaded, 0, 1, SystemClock())
+    worker = wiring.worker(loaded, wiring.shard(loaded, 0, 1), SystemClock())
     found = {made.stream: set(made._troubles) for made in worker._readers}
     assert found == ({"main": {"disk"}, "sub": {"connection"}} if sub else {"main": {"connection", "disk"}})
     worker._journal.flush()

@@ -188,7 +188,7 @@ def test_a_worker_opens_opencv_with_one_thread(tmp_path: Path, monkeypatch: pyte
     asked: list[int] = []
     monkeypatch.setattr("cv2.setNumThreads", asked.append)
     loaded = settings.load(site_file(tmp_path, {"gate": "rtsp://127.0.0.1:9/x"}))
-    built = wiring.worker(loaded, 0, 1, SystemClock())
+    built = wiring.worker(loaded, wiring.shard(loaded, 0, 1), SystemClock())
     built._journal.close()
     assert asked == [1]
 
