@@ -1,5 +1,6 @@
 """`linli run` and the processes it supervises: workers, services, console."""
 
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import click
 from cli import settings as site_settings
 from cli import whole, wiring
 from cli.settings import Settings
-from events.clock import SystemClock
+from events.clock import Clock, SystemClock
 from events.errors import ConfigError, LinliError
 from pipeline.supervisor import Child, Supervisor, ends_with_parent
 
@@ -62,18 +63,31 @@ def supervise(
         if serve:
             running.append(_child("serve", "serve", str(loaded.path), "--supervised", stage=2))
         supervisor = Supervisor(running, clock, fell=whole.tell_fallen(loaded, clock))
-        ready()
-        until = clock.monotonic() + for_s if for_s is not None else None
-        supervisor.run(stop, until)
+        with _among_boxes(loaded, supervisor, stop, clock):
+            ready()
+            until = clock.monotonic() + for_s if for_s is not None else None
+            supervisor.run(stop, until)
         return whole.summary(loaded, before, whole.totals(loaded, clock))
+
+
+def _among_boxes(
+    loaded: Settings, supervisor: Supervisor, stop: threading.Event, clock: Clock
+) -> contextlib.AbstractContextManager[object]:
+    """Where several boxes share the cameras: workers come and go with this box's shares."""
+    if not loaded.file.cluster.shares:
+        return contextlib.nullcontext()
+    from cli import cluster  # needs a client that a box by itself need not have
+
+    return cluster.member(loaded, supervisor, stop, clock)
 
 
 def children(loaded: Settings) -> list[Child]:
     """The site's processes, by stages: who writes the journal, hands it on, projects it, shows it."""
     site = str(loaded.path)
-    shards = loaded.processes
+    alone = not loaded.file.cluster.shares
+    shards = loaded.processes if alone else 0
     children = [_child(f"worker-{i}", "worker", site, "--shard", f"{i}/{shards}") for i in range(shards)]
-    if loaded.file.sensor:
+    if loaded.file.sensor and alone:
         children.append(_child("sensors", "sensors", "run", site))
     children.append(_child("services", "services", site, stage=1))
     if loaded.file.console.enabled:
@@ -96,19 +110,44 @@ def run(site: Path, for_s: float | None) -> None:
 
 @click.command(hidden=True)
 @SITE
-@click.option("--shard", required=True, help="Which share of the cameras, as i/n.")
-def worker(site: Path, shard: str) -> None:
+@click.option("--shard", help="Which part of the cameras, as i/n, on a box that reads all.")
+@click.option("--share", help="Which share of the cameras, as i/n, on one of several boxes.")
+@click.option("--left", is_flag=True, help="Only finish what a kill left, of this share or of all cameras.")
+def worker(site: Path, shard: str | None, share: str | None, left: bool) -> None:
     """One worker process (started by `run`)."""
-    number, _, of = shard.partition("/")
-    if not (number.isdigit() and of.isdigit() and int(number) < int(of)):
-        raise ConfigError(f"--shard {shard!r} is not i/n with i below n, for example 0/2")
     stop = threading.Event()
-    as_child(stop)
+    if not left:
+        as_child(stop)
     loaded = site_settings.load(site)
     paths = wiring.Paths(loaded.data).make()
     with whole.among_workers(paths):
-        built = wiring.worker(loaded, int(number), int(of), SystemClock())
-        built.run(stop, paths.run / f"worker-{number}.json")
+        part = _part(loaded, shard, share)
+        built = wiring.worker(loaded, part, SystemClock())
+        if left:
+            built.leave()
+        else:
+            built.run(stop, paths.run / f"worker-{part.number}.json")
+
+
+def _part(loaded: Settings, shard: str | None, share: str | None) -> wiring.Part:
+    if shard is not None:
+        return wiring.shard(loaded, *_of("--shard", shard))
+    from cli import cluster  # needs a client that a box by itself need not have
+
+    if share is not None:
+        return cluster.part(loaded, *_of("--share", share))
+    journal = wiring.open_journal(loaded, SystemClock())
+    try:
+        return cluster.left(loaded, journal)
+    finally:
+        journal.close()
+
+
+def _of(option: str, text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    if not (number.isdigit() and of.isdigit() and int(number) < int(of)):
+        raise ConfigError(f"{option} {text!r} is not i/n with i below n, for example 0/2")
+    return int(number), int(of)
 
 
 @click.command(hidden=True)

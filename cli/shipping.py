@@ -121,7 +121,7 @@ def shipper(settings: Settings, journal: Journal, spool: Spool, clock: Clock) ->
     gatherer = Gatherer(spool, journal, paths.footage, paths.objects, section.ship, clock)
     place = Place(
         site=settings.file.site.id,
-        source=wiring.box_source(settings.file.site.id),
+        source=wiring.box_source(settings),
         status=paths.run / STATUS,
         schedule=schedule(section),
     )

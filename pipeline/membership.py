@@ -349,7 +349,9 @@ class Membership:
             if not self._running:
                 self._again()
             self._doubt = True
-            text += "; it goes on with its own cameras" if self._running else "; it has no cameras of its own yet"
+            text += (
+                "; it goes on with its own cameras" if self._running else "; it has no cameras of its own yet"
+            )
         self._state = "cut-off"
         self._trouble(text)
 

@@ -7,6 +7,7 @@ Children come and go while it runs (`add` and `remove`, from any thread). One th
 its own measure, is killed and started again.
 """
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -17,6 +18,12 @@ from dataclasses import dataclass, field
 from events.clock import Clock
 
 log = logging.getLogger(__name__)
+
+KILLED_S = 5.0
+"""A process that was killed ends within so long, unless a disk holds it."""
+
+STUCK_FALLS = 1000
+"""As what one counts that does not."""
 
 
 @dataclass(slots=True)
@@ -30,6 +37,8 @@ class Child:
     sound: Callable[[float], str] = lambda running_s: ""
     """Asked while it runs, with the seconds since it was started: why it must be killed; empty: all is well."""
     process: subprocess.Popen[bytes] | None = None
+    killed_at: float = 0.0
+    """When it was killed for not being sound; 0: it was not."""
     restarts: int = 0
     next_start: float = 0.0
     started: float = 0.0
@@ -60,12 +69,15 @@ class Supervisor:
     """Called with a child's name and exit code when it ended unasked."""
     first: Callable[[], None] = lambda: None
     """Called when the end has come, before anything is drained."""
+    looked_at: float = 0.0
+    """Monotonic time of the last look at the children."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, stop: threading.Event, until: float | None = None) -> None:
         """Keep the children alive until `stop` is set or monotonic time `until` has come, then drain."""
         try:
             while not stop.is_set() and (until is None or self.clock.monotonic() < until):
+                self.looked_at = self.clock.monotonic()
                 for child in self._now():
                     self._watch(child)
                 stop.wait(0.2)
@@ -93,9 +105,15 @@ class Supervisor:
         return self._await(ending, timeout_s)
 
     def falls(self) -> dict[str, int]:
-        """How often each fell since it last ran soundly (`Restart.sound_s`)."""
+        """How often each fell since it last ran soundly (`Restart.sound_s`). One that was killed and does not
+        end, for the disk does not let it go, counts as one that fell often."""
+        now = self.clock.monotonic()
         with self._lock:
-            return {child.name: child.restarts for child in self.children}
+            return {
+                child.name: child.restarts
+                + (STUCK_FALLS if child.killed_at and now - child.killed_at > KILLED_S else 0)
+                for child in self.children
+            }
 
     def drain(self, timeout_s: float = 60.0) -> None:
         """Ask all of a stage to end and wait, then the next stage; who takes too long is killed."""
@@ -127,7 +145,8 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 log.error("%s did not drain within %.0f s and is killed", child.name, timeout_s)
                 process.kill()
-                process.wait()
+                with contextlib.suppress(subprocess.TimeoutExpired):  # a disk that hangs holds it
+                    process.wait(KILLED_S)
                 killed.append(child.name)
         return killed
 
@@ -147,14 +166,15 @@ class Supervisor:
             code = child.process.poll()
             if code is None:
                 why = child.sound(now - child.started)
-                if why:
+                if why and not child.killed_at:
                     log.error("%s %s, and is killed", child.name, why)
+                    child.killed_at = now
                     child.process.kill()
                 return None
             if now - child.started > self.restart.sound_s:
                 child.restarts = 0
             wait = self.restart.delay(child.restarts)
-            child.process, child.next_start = None, now + wait
+            child.process, child.next_start, child.killed_at = None, now + wait, 0.0
             child.restarts += 1
             log.error("%s ended with code %d; it is started again in %.1f s", child.name, code, wait)
         if now >= child.next_start:

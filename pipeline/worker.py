@@ -152,6 +152,10 @@ class Worker:
             self.drain()
             self.write(status)
 
+    def leave(self) -> None:
+        """Instead of a run: what was left was finished when the worker was made; keep it."""
+        self._journal.close()
+
     def drain(self) -> None:
         """Stop the readers, let the lanes run empty, commit."""
         for one in self._beside:
