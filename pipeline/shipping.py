@@ -81,6 +81,7 @@ class Shipper(Service):
         Args:
             connect: makes the objects in the store, told what to call before each slice of bytes leaves.
         """
+        super().__init__("shipping")
         self._gatherer = gatherer
         self._spool = spool
         self._journal = journal
@@ -108,7 +109,6 @@ class Shipper(Service):
         self._failures = 0
         self._counts: Counts | None = None
         self._count_at = self._status_at = 0.0
-        super().__init__("shipping")
 
     # -- the thread
 
@@ -146,7 +146,8 @@ class Shipper(Service):
         item = self._spool.next(self._clock.wall_us())
         if item is None:
             self._state = "idle"
-            if self._raised:
+            self._count_at = 0.0
+            if self._raised and not self._spool.counts().waiting:
                 self._look()
             return IDLE_S
         return self._handle(item)

@@ -235,8 +235,13 @@ class S3Objects:
 
     def reachable(self) -> None:
         """The bucket is there and the credentials reach it; raises what is wrong."""
-        if not self._do("look at the bucket", self._client.bucket_exists, self.place.bucket):
-            raise mapped(_missing(self.place.bucket), self.place.named, "look at the bucket")
+        bucket = self.place.bucket
+        try:
+            there = self._client.bucket_exists(bucket)
+        except FAULTS as e:
+            raise self._known(self._why(e, ""), "look at the bucket") from e
+        if not there:
+            raise self._known(_missing(bucket), "look at the bucket")
 
     # -- inside
 
@@ -322,15 +327,18 @@ class S3Objects:
         except S3Error as e:
             if e.code in _GONE:
                 return None
-            # The answer to HEAD has no body, so it does not say which wrong it is: another question does.
-            error: Exception = e
-            try:
-                next(iter(self._client.list_objects(self.place.bucket, prefix=name)), None)
-            except FAULTS as better:
-                error = better
-            raise self._known(error, f"look at {key}") from e
+            raise self._known(self._why(e, name), f"look at {key}") from e
         except FAULTS as e:
             raise self._known(e, f"look at {key}") from e
+
+    def _why(self, error: Exception, prefix: str) -> Exception:
+        """The answer to HEAD has no body, so it does not say which wrong it is: another question does."""
+        if isinstance(error, S3Error):
+            try:
+                next(iter(self._client.list_objects(self.place.bucket, prefix=prefix)), None)
+            except FAULTS as better:
+                return better
+        return error
 
     def _list(self, prefix: str) -> Iterator[Any]:
         try:

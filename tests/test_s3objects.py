@@ -266,6 +266,8 @@ def test_refusals_name_the_thing_and_the_mend(s3: S3, bucket: str, file: Path) -
 def test_a_wrong_secret_is_told_by_looking_too(s3: S3, bucket: str) -> None:
     with pytest.raises(StoreDenied, match="secret does not fit"):
         S3Objects(place(s3, bucket, secret="no")).stat("a/b")
+    with pytest.raises(StoreDenied, match="secret does not fit"):
+        S3Objects(place(s3, bucket, secret="no")).reachable()
     with pytest.raises(BucketMissing, match="linli objects apply"):
         S3Objects(place(s3, "nowhere-at-all")).reachable()
     S3Objects(place(s3, bucket)).reachable()
