@@ -15,7 +15,7 @@ from events.clock import Clock
 from events.errors import StorageError
 from events.events import Health
 from events.topics import topic_name
-from pipeline.claims import Claims
+from pipeline.claiming import Claims
 from pipeline.crew import ShareCrew
 from pipeline.membership import Membership, Plan
 from pipeline.seat import Seat

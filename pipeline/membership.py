@@ -2,7 +2,7 @@
 
 Kafka's consumer-group protocol deals the shares (`pipeline/seat.py`). What follows here:
 
-* **Given** a share, the box claims each of its cameras (`pipeline/claims.py`), keeps the tokens on its disk, and
+* **Given** a share, the box claims each of its cameras (`pipeline/claiming.py`), keeps the tokens on its disk, and
   starts a worker for it.
 * **Taken away** in order, its worker is drained before the group hears that it was given up: two boxes do not read
   a camera at once.
@@ -23,7 +23,7 @@ import msgspec
 
 from events.clock import Clock
 from events.errors import ConfigError, LinliError, StorageError
-from pipeline.claims import ClaimLost
+from pipeline.claiming import ClaimLost
 from pipeline.seat import POLL_S, SeatAway, Twin, TwinBox
 from pipeline.shares import Held, cameras_of, read_held, write_held
 
@@ -96,7 +96,7 @@ class Group(Protocol):
 
 
 class ClaimBook(Protocol):
-    """What `pipeline.claims.Claims` does; there it says how."""
+    """What `pipeline.claiming.Claims` does; there it says how."""
 
     def take(self, box: str, share: int, cameras: Sequence[str], now_us: int) -> dict[str, int]: ...
     def others(self, box: str, tokens: Mapping[str, int]) -> set[str]: ...
