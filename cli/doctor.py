@@ -50,6 +50,8 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
         yield from _guarded("faces", lambda: findings.faces(settings, clock))
     if settings.file.sensor:
         yield from _guarded("sensors", lambda: findings.sensors(settings, os.environ))
+    if settings.file.objects.url:
+        yield from _guarded("objects", lambda: findings.copies(settings, os.environ))
     streams: list[tuple[Camera, Literal["main", "sub"]]] = []
     for camera in settings.file.camera:
         yield from findings.grounds(camera)

@@ -110,8 +110,8 @@ class ObjectsSection(Section, frozen=True, kw_only=True):
     """Megabits a second outside of `schedule`; 0 sends nothing; absent: no limit."""
     schedule: tuple[Window, ...] = ()
     hold_gb: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    """So much footage that was not copied yet is kept beyond `recording.max_gb`; above it the oldest goes, and
-    is told. Not beyond `keep_days`, nor into the disk's reserve."""
+    """So much footage that was not copied yet is kept beyond `recording.max_gb`; above it the oldest goes,
+    and is told. Not beyond `keep_days`, nor into the disk's reserve."""
     sse: Literal["none", "s3", "customer"] = "none"
     """Encryption by the store: with its own key, or with the key in `sse_key`."""
     sse_key: str = ""
@@ -121,7 +121,8 @@ class ObjectsSection(Section, frozen=True, kw_only=True):
     expire_days: Annotated[int, msgspec.Meta(ge=0)] = 0
     """After so many days the store deletes; 0: never. `linli objects apply` sets it."""
     lock_days: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """For so many days nobody can delete (object lock, where the store has it); 0: no lock."""
+    """For so many days nobody can delete who has not the store's right to lift a lock (object lock in
+    governance mode, where the store has it); 0: no lock."""
 
     def __post_init__(self) -> None:
         check_credentials("objects", self.credentials)
@@ -137,6 +138,8 @@ class ObjectsSection(Section, frozen=True, kw_only=True):
             raise ValueError("objects: bucket is 3 to 63 lower-case letters, digits, dots and hyphens")
         if not self.credentials:
             raise ValueError('objects: credentials are missing; write "env:NAME" or "file:PATH"')
+        if self.expire_days and self.lock_days > self.expire_days:
+            raise ValueError("objects: lock_days is longer than expire_days: nothing could expire in time")
         if (self.sse == "customer") != bool(self.sse_key):
             raise ValueError('objects: sse = "customer" and sse_key go together')
 

@@ -51,6 +51,16 @@ def faces(settings: Settings, clock: Clock) -> Iterator[Finding]:
         )
 
 
+def copies(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """The object store that the site copies to. Raises ConfigError."""
+    from cli import shipping  # needs a client that a box without an object store need not have
+    from storage import s3setup
+
+    place = shipping.s3_place(settings, environ)
+    for seen in s3setup.check(place, shipping.wanted(settings)):
+        yield Finding(what=f"objects/{seen.what}", state=seen.state, text=seen.text)
+
+
 def presets(settings: Settings, camera: Camera) -> Iterator[Finding]:
     """Whether a dome knows the presets that its rules belong to."""
     what = f"camera {camera.id}/presets"

@@ -9,7 +9,20 @@ from collections.abc import Callable
 
 import click
 
-from cli import demo, doctor, export, faces, ground, measuring, models, presets, running, sensors, watching
+from cli import (
+    demo,
+    doctor,
+    export,
+    faces,
+    ground,
+    measuring,
+    models,
+    objects,
+    presets,
+    running,
+    sensors,
+    watching,
+)
 from events.errors import LinliError
 
 
@@ -20,7 +33,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except LinliError as e:
-            click.echo(f"linli: {e}", err=True)
+            logs.refused(str(e))
             sys.exit(2)
 
 
@@ -29,15 +42,24 @@ class Commands(click.Group):
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 def main(verbose: bool) -> None:
     """Cameras into events that people can act on and auditors can replay."""
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("libav").setLevel(logging.CRITICAL)
+    logs.begin(verbose)
 
 
-for room in (demo, running, doctor, watching, measuring, models, ground, faces, export, sensors, presets):
+ROOMS = (
+    demo,
+    running,
+    doctor,
+    watching,
+    measuring,
+    models,
+    ground,
+    faces,
+    export,
+    sensors,
+    presets,
+    objects,
+)
+for room in ROOMS:
     for command in room.COMMANDS:
         main.add_command(command)
 
@@ -54,8 +76,11 @@ def leave(command: Callable[[], object]) -> None:
         command()
     except SystemExit as e:
         code = e.code if isinstance(e.code, int) else int(e.code is not None)
-    except BaseException:  # noqa: BLE001 - it is shown, as the interpreter would
-        traceback.print_exc()
+    except BaseException as e:  # noqa: BLE001 - it is shown, as the interpreter would
+        if logs.structured():
+            logs.fell(e)
+        else:
+            traceback.print_exc()
         code = 1
     if any(thread.daemon for thread in threading.enumerate()):
         logging.shutdown()

@@ -21,6 +21,7 @@ try:
     from pipeline.shipping import Place, Shipper
     from storage.s3client import S3Place
     from storage.s3objects import S3Objects
+    from storage.s3setup import Wanted
 except ModuleNotFoundError as e:
     raise ConfigError(
         f"copying to an object store needs {e.name}, which is not installed: pip install 'linli[city]'"
@@ -126,6 +127,12 @@ def shipper(settings: Settings, journal: Journal, spool: Spool, clock: Clock) ->
         schedule=schedule(section),
     )
     return Shipper(gatherer, spool, connect, journal, place, clock)
+
+
+def wanted(settings: Settings) -> Wanted:
+    """What the site asks of its bucket."""
+    section = settings.file.objects
+    return Wanted(expire_days=section.expire_days, lock_days=section.lock_days)
 
 
 def open_spool(settings: Settings) -> Spool:

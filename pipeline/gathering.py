@@ -120,7 +120,7 @@ class Gatherer:
             # What was deleted before anybody copied is not lost: the index says what there is.
             offset = journal.last_offset()
             rows = [row for row in journal.segments() if row.state != "open"]
-            spool.take_in(journal.id, offset, [_of(row) for row in rows])
+            spool.take_in(journal.id, offset, [item_of(row) for row in rows])
             journal.add_consumer(GROUP)
             self._commit(offset)
             return
@@ -163,7 +163,8 @@ class Gatherer:
         self._changed[folder] = -1 if recent else changed
 
 
-def _of(row: SegmentRow) -> Item:
+def item_of(row: SegmentRow) -> Item:
+    """A finished segment as something to be copied."""
     return Item(
         key=f"{FOOTAGE}{row.path}",
         kind="footage",
