@@ -310,7 +310,8 @@ class Relay(Service):
             LinliError: always; _Reopen if what is to be done about it is done.
         """
         row = failure.mark
-        assert isinstance(row, Raw)
+        if not isinstance(row, Raw):
+            raise failure.told
         if failure.too_large:
             message = binding.message(row.body)
             self._set_aside(outbox, row, _id(message), f"the topic {failure.topic} refused it as too large")

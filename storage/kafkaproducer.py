@@ -14,7 +14,7 @@ was sent before. `check` says so, and is to be called every few seconds while so
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
@@ -30,15 +30,18 @@ from kafka.errors import (
     NoError,
     NotEnoughReplicasAfterAppendError,
     NotEnoughReplicasError,
+    NotLeaderForPartitionError,
     PolicyViolationError,
     RecordListTooLargeError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
+from kafka.net.compat import KafkaNetClient
 from kafka.partitioner import Partitioner
 from kafka.partitioner.default import murmur2
 from kafka.producer.future import FutureRecordMetadata
+from kafka.protocol.producer import ProduceRequest
 
 from events.errors import LinliError, StorageError
 
@@ -77,6 +80,7 @@ _OF_TOPIC = (
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
+_ELSEWHERE = (UnknownTopicOrPartitionError, NotLeaderForPartitionError)
 
 Headers = list[tuple[str, bytes]]
 
@@ -95,7 +99,7 @@ class Failure(NamedTuple):
     """The first record that could not be sent."""
 
     mark: object
-    """As given to `send`."""
+    """As given to `send`; None: no record failed."""
     topic: str
     error: Exception
 
@@ -112,6 +116,8 @@ class Failure(NamedTuple):
     @property
     def told(self) -> LinliError:
         """As one of ours, with the mend."""
+        if isinstance(self.error, LinliError):
+            return self.error
         return trouble(self.error)
 
 
@@ -119,6 +125,10 @@ class TopicsChanged(StorageError):
     """A topic was made anew, or has other partitions: what was known of it is void."""
 
     retriable = True
+
+
+def _anew(name: str) -> TopicsChanged:
+    return TopicsChanged(f"the topic {name} was made anew: what was sent to it before is lost there")
 
 
 class KafkaSender:
@@ -164,6 +174,7 @@ class KafkaSender:
                 compression_type=None if compression == "none" else compression,
                 partitioner=_Fixed({n: t.partitions for n, t in self.topics.items()}),
                 allow_auto_create_topics=False,
+                kafka_client=lambda **more: _Client(self._answered, **more),
                 metrics_enabled=False,
             )
         except (KafkaError, OSError, ValueError) as e:
@@ -190,9 +201,7 @@ class KafkaSender:
             if found is None:
                 raise TopicsChanged(f"the topic {name} is gone: {missing[name]}")
             if found.id != topic.id:
-                raise TopicsChanged(
-                    f"the topic {name} was made anew: what was sent to it before is lost there"
-                )
+                raise _anew(name)
             if found.partitions != topic.partitions:
                 raise TopicsChanged(
                     f"the topic {name} has {found.partitions} partitions instead of {topic.partitions}"
@@ -221,7 +230,8 @@ class KafkaSender:
             future = self._producer.send(topic, value, key, headers)
         except (KafkaError, ValueError) as e:
             self._end(Failure(mark, topic, e))
-            raise trouble(self.failure.error if self.failure else e) from e
+            assert self.failure is not None
+            raise self.failure.told from e
         future.add_errback(self._failed, mark, topic)
         return future
 
@@ -237,6 +247,14 @@ class KafkaSender:
             with contextlib.suppress(KafkaError, OSError):
                 self._admin.close()
         self.ended.set()
+
+    def _answered(self, answer: Any) -> None:
+        """In the library's thread, before it looks at the answer itself: it would try again until there is
+        such a topic, which may be another one by then."""
+        for topic in answer.responses if answer else ():
+            if any(for_code(p.error_code) in _ELSEWHERE for p in topic.partition_responses):
+                why = TopicsChanged(f"the topic {topic.name} is not where it was")
+                self._end(Failure(None, topic.name, why))
 
     def _failed(self, mark: object, topic: str, error: Exception) -> None:
         """In the library's thread, in the middle of handling the answer, before anything else is sent."""
@@ -279,6 +297,19 @@ class KafkaSender:
             with contextlib.suppress(KeyError, TypeError, ValueError):
                 sizes[name] = int(values["max.message.bytes"]["value"])
         return sizes
+
+
+class _Client(KafkaNetClient):  # type: ignore[misc]
+    """Shows the answers to what was produced before the library acts on them."""
+
+    def __init__(self, answered: Callable[[Any], None], **more: Any) -> None:
+        self._answered = answered
+        super().__init__(**more)
+
+    def send(self, node_id: int, request: Any, **more: Any) -> Any:
+        """The answer's future."""
+        future = super().send(node_id, request, **more)
+        return future.add_callback(self._answered) if isinstance(request, ProduceRequest) else future
 
 
 class _Fixed(Partitioner):  # type: ignore[misc]
