@@ -2,10 +2,13 @@
 
 import secrets
 
+import psycopg
+
 from events.events import Event
 from storage.migrating import migrate
 from storage.pglink import Address
 from testbed.postgis import PostGIS
+from testbed.store_content import TABLES
 from tests.contracts.examples import (
     EPOCH,
     SENSOR,
@@ -32,6 +35,13 @@ def new_store(server: PostGIS) -> str:
     name = f"t_{secrets.token_hex(6)}"
     server.sql(f"create database {name} template {_MODEL}")
     return server.dsn_of(name)
+
+
+def empty(dsn: str) -> None:
+    """Take all out of a store."""
+    with psycopg.connect(dsn) as connection:
+        for table in TABLES:
+            connection.execute(f"DELETE FROM {table}")  # quicker than TRUNCATE, which makes new files
 
 
 def some_events() -> list[Event]:
