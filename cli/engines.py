@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cli.section import Section, check_credentials
+from events.errors import ConfigError
+from events.topics import topics
 
 Family = Literal[
     "count", "alert", "view", "face", "sensor", "judgement", "health", "segment", "access", "claim"
@@ -18,7 +20,7 @@ class BusSection(Section, frozen=True, kw_only=True):
 
     bootstrap: tuple[Annotated[str, msgspec.Meta(pattern=r"^[^\s/:@]+:[0-9]{1,5}$")], ...] = ()
     """Brokers to begin with, `["kafka-1.example.org:9092"]`."""
-    prefix: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,149}$")] = "linli"
+    prefix: str = "linli"
     """What the names of topics begin with, one for each tier of jurisdiction: `tengzhou.beixin.linli` has the
     topic `tengzhou.beixin.linli.alert`."""
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -52,6 +54,10 @@ class BusSection(Section, frozen=True, kw_only=True):
             raise ValueError("bus: a certificate needs its key, and a key its certificate")
         if any(int(address.rsplit(":", 1)[1]) > 65535 for address in self.bootstrap):
             raise ValueError("bus: a port is at most 65535")
+        try:
+            topics(self.prefix)
+        except ConfigError as e:
+            raise ValueError(f"bus: {e}") from None
 
 
 class StoreSection(Section, frozen=True, kw_only=True):

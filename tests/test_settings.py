@@ -190,6 +190,7 @@ of = [{ sensor = "canal", rule = "silent" }, { camera = "gate", rule = "middle" 
             ["'works'", "'cannal'", "there are canal"],
         ),
         (GOOD + SENSOR + 'true_values = ["on"]\nfalse_values = ["off", "on"]\n', ["'on'", "one of them"]),
+        (GOOD + '[bus]\nprefix = "bei_xin.linli"\n', ["bei_xin.linli", "write '-' instead of '_'"]),
     ],
 )
 def test_what_could_never_work_is_refused(tmp_path: Path, text: str, parts: list[str]) -> None:
