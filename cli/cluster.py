@@ -1,12 +1,14 @@
-"""A box among others: its seat in the group, its claims, and the workers of its shares. Needs kafka-python."""
+"""A box among others: its seat in the group, its claims, and the workers of its shares."""
 
 import contextlib
 import logging
+import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from cli import wiring
 from cli.settings import Settings
@@ -68,6 +70,18 @@ def part(settings: Settings, share: int, shares: int) -> Part:
     )
 
 
+def wait_for_share(shares: int) -> str | None:
+    """A spare process: `i/n` once its share is known; None at the end of input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    got = b""
+    while not got.endswith(b"\n"):
+        more = os.read(0, 1)  # not a byte more: what follows is the end of input, and asks for a drain
+        if not more:
+            return None
+        got += more
+    return f"{int(got)}/{shares}"
+
+
 def left(settings: Settings, journal: Journal) -> Part:
     """All cameras of which a kill left something unfinished."""
     open_ = {camera for camera, _, _ in journal.open_epochs()}
@@ -118,19 +132,20 @@ def _membership(
         when_cut=file.cluster.when_cut,
         session_s=file.cluster.session_s,
     )
-    connection = _connection(settings)
+    brokers = wiring.brokers(settings)
     crew = ShareCrew(
         supervisor,
         children,
+        [*linli(), "worker", site, "--spare", str(shares)],
         lambda share: run / f"worker-{share}.json",
         lambda share: [*linli(), "worker", site, "--share", f"{share}/{shares}", "--left"],
         clock,
     )
     prefix = file.bus.prefix
-    claims = Claims(connection, topic_name(prefix, "claims"))
+    claims = Claims(brokers, topic_name(prefix, "claims"))
     found = Membership(plan, claims, crew, run, clock, tell, stop.set)
     seat = Seat(
-        connection,
+        brokers,
         topic_name(prefix, "shares"),
         settings.box,
         journal.id,
@@ -141,10 +156,6 @@ def _membership(
     )
     found.sit(seat)
     return found
-
-
-def _connection(settings: Settings) -> dict[str, Any]:
-    return {"bootstrap_servers": list(settings.file.bus.bootstrap)}
 
 
 def linli() -> list[str]:

@@ -12,8 +12,8 @@ from types import FrameType
 
 import click
 
+from cli import logs, whole, wiring
 from cli import settings as site_settings
-from cli import whole, wiring
 from cli.settings import Settings
 from events.clock import Clock, SystemClock
 from events.errors import ConfigError, LinliError
@@ -39,6 +39,11 @@ def as_child(stop: threading.Event) -> None:
     ends_with_parent(stop)
 
 
+def of_site(loaded: Settings, process: str) -> None:
+    """The process's log lines are as the site file wants them."""
+    logs.of_site(loaded.file.telemetry.logs, process, loaded.file.site.id)
+
+
 def supervise(
     loaded: Settings,
     *,
@@ -50,6 +55,7 @@ def supervise(
 
     `serve`: `linli serve` runs with it.
     """
+    of_site(loaded, "run")
     clock = SystemClock()
     paths = wiring.Paths(loaded.data).make()
     with whole.alone(paths, clock):
@@ -112,9 +118,16 @@ def run(site: Path, for_s: float | None) -> None:
 @SITE
 @click.option("--shard", help="Which part of the cameras, as i/n, on a box that reads all.")
 @click.option("--share", help="Which share of the cameras, as i/n, on one of several boxes.")
+@click.option("--spare", type=int, help="Wait for a share of so many: its number comes by standard input.")
 @click.option("--left", is_flag=True, help="Only finish what a kill left, of this share or of all cameras.")
-def worker(site: Path, shard: str | None, share: str | None, left: bool) -> None:
+def worker(site: Path, shard: str | None, share: str | None, spare: int | None, left: bool) -> None:
     """One worker process (started by `run`)."""
+    if spare is not None:
+        from cli import cluster  # all that a worker needs is loaded before it waits
+
+        share = cluster.wait_for_share(spare)
+        if share is None:
+            return
     stop = threading.Event()
     if not left:
         as_child(stop)
@@ -122,6 +135,7 @@ def worker(site: Path, shard: str | None, share: str | None, left: bool) -> None
     paths = wiring.Paths(loaded.data).make()
     with whole.among_workers(paths):
         part = _part(loaded, shard, share)
+        of_site(loaded, f"worker-{part.number}")
         built = wiring.worker(loaded, part, SystemClock())
         if left:
             built.leave()
@@ -156,7 +170,9 @@ def services(site: Path) -> None:
     """Projector, evidence and housekeeping (started by `run`)."""
     stop = threading.Event()
     as_child(stop)
-    built = wiring.services(site_settings.load(site), SystemClock())
+    loaded = site_settings.load(site)
+    of_site(loaded, "services")
+    built = wiring.services(loaded, SystemClock())
     for service in built:
         service.start()
     failed = False
@@ -178,7 +194,9 @@ def console(site: Path) -> None:
     """The page and its API (started by `run`)."""
     stop = threading.Event()
     as_child(stop)
-    server = wiring.console(site_settings.load(site), SystemClock(), os.environ)
+    loaded = site_settings.load(site)
+    of_site(loaded, "console")
+    server = wiring.console(loaded, SystemClock(), os.environ)
     server.start()
     stop.wait()
     server.stop()

@@ -1,9 +1,10 @@
-"""Who gets which share: kafka-python's cooperative sticky assignor, which here also knows what is read at present.
+"""Who gets which share: kafka-python's cooperative sticky assignor, which here also knows what is read at
+present.
 
-A box that was cut off reads on, but in Kafka's eyes it holds nothing any more. When all boxes were cut off at once
-(their switch was restarted), the plain assignor would deal the shares anew, and every stream of the city would
-begin anew. So each box also says which shares it reads, and under which tokens; what nobody holds goes, if that is
-even, to whoever reads it already, and of several to the one with the latest token.
+A box that was cut off reads on, but in Kafka's eyes it holds nothing any more. When all boxes were cut off at
+once (their switch was restarted), the plain assignor would deal the shares anew, and every stream of the city
+would begin anew. So each box also says which shares it reads, and under which tokens; what nobody holds goes,
+if that is even, to whoever reads it already, and of several to the one with the latest token.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +24,8 @@ Reads = Mapping[int, int]
 
 
 class ShareAssignor(CooperativeStickyAssignor):  # type: ignore[misc]
-    """`reads`: what this box reads now; called by the client's own thread. `name` stays cooperative-sticky."""
+    """`reads`: what this box reads now; called by the client's own thread. `name` stays
+    cooperative-sticky."""
 
     def __init__(self, reads: Callable[[], Reads]) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
 """The workers of one of several boxes: one process for each share that it reads.
 
-So a share that comes or goes touches no stream of another. A worker that says nothing any more, or whose analysis
-does not move although packets wait, is killed and started again.
+So a share that comes or goes touches no stream of another. A worker that says nothing any more, or whose
+analysis does not move although packets wait, is killed and started again. A few spare processes, which have
+loaded all but the cameras, wait for shares: when another box dies, its cameras are read sooner.
 """
 
 import logging
@@ -25,10 +26,16 @@ BEGIN_S = 300.0
 """Until its first status a worker loads its model and resumes what a kill left."""
 
 PAUSE_S = 3.0
-"""Between two looks at a status; after a longer pause it was we who were held up, and the worker gets time."""
+"""Between two looks at a status; after a longer pause we were held up ourselves, and the worker gets time."""
 
 FALLS = 3
 """So often in a row a worker falls until it is called sick."""
+
+SPARES = 2
+"""Processes that wait for a share."""
+
+SPARE_AFTER_S = 10.0
+"""Spares are started when no share came for so long: what has to start at once goes first."""
 
 TURN_S = 15.0
 """The supervisor looks after its children five times a second; if not for so long, it hangs."""
@@ -86,8 +93,10 @@ class ShareCrew:
     """Starts and stops workers by a running supervisor.
 
     Args:
-        children: the processes of a share, without a watch: its worker, and what goes with it; none for a share
-            without cameras. The worker's name begins with `worker-`.
+        children: the processes of a share, without a watch: its worker, and what goes with it; none for a
+            share without cameras. The worker's name begins with `worker-`.
+        spare: the command of a process that reads its share, a line, from its standard input and then is the
+            share's worker; at the end of input it ends.
         status: where a share's worker writes its status.
         recover: the command that finishes and resumes what a killed worker of the share left, and ends.
     """
@@ -96,12 +105,16 @@ class ShareCrew:
         self,
         supervisor: Supervisor,
         children: Callable[[int], Sequence[Child]],
+        spare: Sequence[str],
         status: Callable[[int], Path],
         recover: Callable[[int], Sequence[str]],
         clock: Clock,
     ) -> None:
         self._supervisor = supervisor
         self._children, self._status, self._recover = children, status, recover
+        self._spare = spare
+        self._spares: list[subprocess.Popen[bytes]] = []
+        self._came_at = clock.monotonic()
         self._clock = clock
         self._recovering: dict[int, threading.Thread] = {}
         self._lock = threading.Lock()
@@ -115,6 +128,7 @@ class ShareCrew:
         for child in self._children(share):
             if child.name.startswith("worker-"):
                 child.sound = StatusWatch(self._status(share), self._clock)
+                child.process = self._take_spare(share)
             self._supervisor.add(child)
 
     def stop(self, shares: Iterable[int], timeout_s: float) -> None:
@@ -131,15 +145,52 @@ class ShareCrew:
                     self._recovering[share] = thread
                 thread.start()
 
+    def turn(self) -> None:
+        """Called again and again: starts spares when there is time for it."""
+        with self._lock:
+            self._spares = [spare for spare in self._spares if spare.poll() is None]
+            if len(self._spares) < SPARES and self._clock.monotonic() - self._came_at > SPARE_AFTER_S:
+                self._spares.append(subprocess.Popen(self._spare, stdin=subprocess.PIPE))
+                self._came_at = self._clock.monotonic()
+
+    def close(self) -> None:
+        """End the spares."""
+        with self._lock:
+            spares, self._spares = self._spares, []
+        for spare in spares:
+            assert spare.stdin is not None
+            spare.stdin.close()
+        for spare in spares:
+            try:
+                spare.wait(5.0)
+            except subprocess.TimeoutExpired:
+                spare.kill()
+
     def sick(self) -> str:
         """Why no worker of this box comes up; empty: all is well, or some do."""
-        silent_s = self._clock.monotonic() - self._supervisor.looked_at
-        if silent_s > TURN_S:
+        looked_at = self._supervisor.looked_at
+        silent_s = self._clock.monotonic() - looked_at
+        if looked_at and silent_s > TURN_S:
             return f"the supervisor of the workers has hung for {silent_s:.0f} s"
         falls = [n for name, n in self._supervisor.falls().items() if name.startswith("worker-")]
         if falls and min(falls) >= FALLS:
             return f"no worker of this box comes up (each fell at least {min(falls)} times running)"
         return ""
+
+    def _take_spare(self, share: int) -> "subprocess.Popen[bytes] | None":
+        with self._lock:
+            self._came_at = self._clock.monotonic()
+            while self._spares:
+                spare = self._spares.pop(0)
+                assert spare.stdin is not None
+                try:
+                    spare.stdin.write(b"%d\n" % share)
+                    spare.stdin.flush()
+                except OSError:  # it is gone
+                    continue
+                if spare.poll() is None:
+                    return spare
+        return None
 
     def _finish(self, share: int) -> None:
         done = subprocess.run(self._recover(share), stdin=subprocess.DEVNULL, check=False)

@@ -2,15 +2,16 @@
 
 Kafka's consumer-group protocol deals the shares (`pipeline/seat.py`). What follows here:
 
-* **Given** a share, the box claims each of its cameras (`pipeline/claiming.py`), keeps the tokens on its disk, and
-  starts a worker for it.
-* **Taken away** in order, its worker is drained before the group hears that it was given up: two boxes do not read
-  a camera at once.
-* **Cut off** from the brokers, the box goes on, or stops, as the site says. It may be that others read its cameras
-  meanwhile, under larger tokens: then theirs is the word. When it is back, what is another's is drained, what was
-  claimed by another and came back begins anew under a new token, and all else goes on untouched.
-* **Sick**, when no worker of the box comes up, it leaves the group, so that others read its cameras, and comes back
-  after a while. One that fails alone is not a reason: a stream that kills its readers would go from box to box.
+* **Given** a share, the box claims each of its cameras (`pipeline/claiming.py`), keeps the tokens on its
+  disk, and starts a worker for it.
+* **Taken away** in order, its worker is drained before the group hears that it was given up: two boxes do not
+  read a camera at once.
+* **Cut off** from the brokers, the box goes on, or stops, as the site says. Others may read its cameras
+  meanwhile, under larger tokens: then theirs is the word. When it is back, what is another's is drained, what
+  was claimed by another and came back begins anew under a new token, and all else goes on untouched.
+* **Sick**, when no worker of the box comes up, it leaves the group, so that others read its cameras, and
+  comes back after a while. One that fails alone is no reason: a stream that kills its readers would go from
+  box to box.
 """
 
 import logging
@@ -22,9 +23,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from events.clock import Clock
-from events.errors import ConfigError, LinliError, StorageError
-from pipeline.claiming import ClaimLost
-from pipeline.seat import POLL_S, SeatAway, Twin, TwinBox
+from events.errors import BusError, ConfigError, LinliError
+from pipeline.seat import POLL_S, Twin, TwinBox
 from pipeline.shares import Held, cameras_of, read_held, write_held
 
 log = logging.getLogger(__name__)
@@ -115,6 +115,12 @@ class Crew(Protocol):
     def sick(self) -> str:
         """Why no worker of this box comes up; empty: all is well, or some do."""
 
+    def turn(self) -> None:
+        """Called at each turn: for what can wait."""
+
+    def close(self) -> None:
+        """No more workers will be asked for."""
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What the site file says."""
@@ -129,7 +135,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Membership:
     """Runs in a thread of its own between `start` and `finish`."""
 
-    def __init__(  # noqa: PLR0913 - what is said (1), what acts (3), where it is kept (2), and who is told
+    def __init__(
         self,
         plan: Plan,
         claims: ClaimBook,
@@ -194,7 +200,7 @@ class Membership:
         self._held = Held(box=plan.box, shares=ours if kept.box == plan.box else {})
         try:
             self._group.open(plan.shares)
-        except SeatAway as e:
+        except BusError as e:
             log.error("%s", e)
             self._problem = str(e)
 
@@ -221,12 +227,13 @@ class Membership:
             except (LinliError, OSError) as e:
                 self._trouble(str(e))
                 self._stop.wait(1.0)
-            except Exception as e:  # noqa: BLE001 - a fault of ours must not leave the cameras unread
+            except Exception as e:
                 log.exception("the box's part in the group failed")
                 self._trouble(f"the group: {type(e).__name__}; the log says where, report it")
                 self._group.close()
                 self._stop.wait(1.0)
             self._write()
+        self._crew.close()
         self._crew.stop(self._running, END_S)
         self._group.close()
         self._claims.close()
@@ -241,6 +248,7 @@ class Membership:
         if why := self._crew.sick():
             self._rest(why)
             return
+        self._crew.turn()
         away = self._poll()
         if self._group.member:
             if self._group.lost:
@@ -262,7 +270,7 @@ class Membership:
                 self._unsettled_at = self._clock.monotonic()
         except TwinBox:
             raise
-        except (SeatAway, ConfigError) as e:  # a topic that is gone is no reason to stop reading
+        except (BusError, ConfigError) as e:  # a topic that is gone is no reason to stop reading
             self._stop.wait(TURN_S)
             return str(e)
         return ""

@@ -1,40 +1,36 @@
-"""A box's seat in the consumer group whose partitions are the shares: kafka-python, and nothing of what follows.
+"""A box's seat in the consumer group whose partitions are the shares: kafka-python, and nothing of what
+follows.
 
-The group's own protocol says who holds what: a member that is silent for the length of a session, or whose thread
-does not come back to `poll`, loses its shares. Two places of the library that are not its public face are used
-here, and here alone: when a heartbeat was last answered, and its loop, to wait in it without holding it up.
+The group's own protocol says who holds what: a member that is silent for the length of a session, or whose
+thread does not come back to `poll`, loses its shares. Two places of the library that are not its public face
+are used here, and here alone: when a heartbeat was last answered, and its loop, to wait in it without holding
+it up.
 """
 
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaError
 from kafka.future import Future
 from kafka.structs import MemberState
 
 from events.clock import Clock
-from events.errors import ConfigError, LinliError
+from events.errors import BusError, ConfigError
 from pipeline.assignor import Reads, ShareAssignor
+from storage.kafka import Brokers, arguments, told
 
 log = logging.getLogger(__name__)
 
 POLL_S = 10.0
-"""A thread that does not come back to `poll` for so long loses its shares (max.poll.interval.ms). Giving shares up
-has to fit in."""
+"""A thread that does not come back to `poll` for so long loses its shares (max.poll.interval.ms). Giving
+shares up has to fit in."""
 
 PATIENCE_S = 4.0
 """How long a request may take."""
-
-
-class SeatAway(LinliError):
-    """The brokers do not answer, or not as they should; it is tried again."""
-
-    retriable = True
 
 
 class TwinBox(ConfigError):
@@ -52,19 +48,19 @@ class Seat:
     """One thread opens, polls and closes.
 
     Args:
-        arguments: of the connection, by kafka-python's names.
         topic: the topic of shares; the group has the same name.
         box: this box's name.
         instance: differs between two boxes of one name; the same after a restart.
         session_s: who is silent for so long is put out of the group.
         reads: what is read now (`pipeline.assignor`). Called by the library's thread.
-        give_up: called by a thread of its own with the shares that another box will get, within `poll`; they are
+        give_up: called by a thread of its own with the shares that another box will get, within `poll`; they
+        are
             given up when it returns.
     """
 
     def __init__(  # noqa: PLR0913 - the connection (1), who (3), and what it asks back (2), with its clock
         self,
-        arguments: Mapping[str, Any],
+        brokers: Brokers,
         topic: str,
         box: str,
         instance: str,
@@ -74,12 +70,7 @@ class Seat:
         reads: Callable[[], Reads],
         give_up: Callable[[set[int]], None],
     ) -> None:
-        self._arguments = {
-            **arguments,
-            "client_id": f"{box}.{instance}",
-            "request_timeout_ms": int(PATIENCE_S * 1000),
-            "bootstrap_timeout_ms": int(PATIENCE_S * 1000),
-        }
+        self._brokers = brokers
         self.topic = topic
         self._box, self._instance = box, instance
         self._session_s = session_s
@@ -100,11 +91,11 @@ class Seat:
         Raises:
             ConfigError: the topic is missing or has another number of partitions.
             TwinBox: another box of this name is in the group.
-            SeatAway: the brokers do not answer.
+            BusError: the brokers do not answer, or refuse.
         """
-        try:
+        with told(self._brokers):
             consumer = KafkaConsumer(
-                **self._arguments,
+                **self._arguments(),
                 group_id=self.topic,
                 enable_auto_commit=False,
                 partition_assignment_strategy=[self._assignor],
@@ -120,8 +111,6 @@ class Seat:
             except BaseException:
                 consumer.close(autocommit=False, timeout_ms=1000)
                 raise
-        except KafkaError as e:
-            raise self._away(e) from e
         self._consumer = consumer
 
     @property
@@ -133,7 +122,7 @@ class Seat:
         consumer, self._consumer = self._consumer, None
         self._assignor.forget()
         if consumer is not None:
-            with contextlib.suppress(KafkaError):
+            with contextlib.suppress(BusError), told():
                 consumer.close(autocommit=False, timeout_ms=2000)
 
     # --- the group
@@ -142,16 +131,14 @@ class Seat:
         """Take part in the group for about so long.
 
         Raises:
-            SeatAway: the brokers refuse, or cannot be asked. A later call goes on.
+            BusError: the brokers refuse, or cannot be asked. A later call goes on.
         """
         assert self._consumer is not None
         if not self.member:  # a join that ends between two polls would be asked for again
             timeout_s = max(timeout_s, 2.0)
-        try:
+        with told(self._brokers):
             self._consumer.poll(timeout_ms=int(timeout_s * 1000))
             self._consumer.pause(*self._consumer.assignment())  # there is nothing to fetch
-        except KafkaError as e:
-            raise self._away(e) from e
         if self.member and self.generation != self._generation:
             self._generation, self._joined_at = self.generation, self._clock.monotonic()
 
@@ -192,16 +179,10 @@ class Seat:
         """Another box of this name in the group.
 
         Raises:
-            SeatAway: the brokers cannot be asked.
+            BusError: the brokers cannot be asked.
         """
-        try:
-            admin = KafkaAdminClient(**self._arguments)
-            try:
-                group = admin.describe_groups([self.topic]).get(self.topic, {})
-            finally:
-                admin.close()
-        except KafkaError as e:
-            raise self._away(e) from e
+        with told(self._brokers), contextlib.closing(KafkaAdminClient(**self._arguments())) as admin:
+            group = admin.describe_groups([self.topic]).get(self.topic, {})
         for member in group.get("members", ()):
             name, _, instance = str(member["client_id"]).rpartition(".")
             if name == self._box and instance != self._instance:
@@ -211,9 +192,9 @@ class Seat:
     def conflict(self, twin: Twin) -> TwinBox:
         """What is said of two boxes with one name."""
         return TwinBox(
-            f"two boxes are called {self._box!r}: this one (journal {self._instance}) and the one at {twin.host} "
-            f"(journal {twin.instance}); give this one another name, in [cluster] box or by LINLI_BOX in its "
-            "environment"
+            f"two boxes are called {self._box!r}: this one (journal {self._instance}) and the one at "
+            f"{twin.host} (journal {twin.instance}); give this one another name, in [cluster] box or by "
+            "LINLI_BOX in its environment"
         )
 
     def yields(self, twin: Twin) -> bool:
@@ -225,9 +206,9 @@ class Seat:
             raise ConfigError(f"the topic {self.topic} is missing; make it with `linli topics apply`")
         if len(partitions) != shares:
             raise ConfigError(
-                f"the topic {self.topic} has {len(partitions)} partitions, and [cluster] shares is {shares}; write "
-                f"shares = {len(partitions)}, or delete the topic while no box runs and make it anew with "
-                "`linli topics apply`"
+                f"the topic {self.topic} has {len(partitions)} partitions, and [cluster] shares is {shares}; "
+                f"write shares = {len(partitions)}, or delete the topic while no box runs and make it anew "
+                "with `linli topics apply`"
             )
 
     def _wait_for_twin(self) -> None:
@@ -238,9 +219,13 @@ class Seat:
                 raise self.conflict(twin)
             self._clock.sleep(1.0)
 
-    def _away(self, error: KafkaError) -> SeatAway:
-        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return SeatAway(f"the group {self.topic} cannot be reached: {said}")
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            **arguments(self._brokers),
+            "client_id": f"{self._box}.{self._instance}",
+            "request_timeout_ms": int(PATIENCE_S * 1000),
+            "bootstrap_timeout_ms": int(PATIENCE_S * 1000),
+        }
 
     async def _revoked(self, partitions: set[TopicPartition]) -> None:
         """Runs in the library's loop, which has to send heartbeats meanwhile: the work is a thread's."""

@@ -1,7 +1,7 @@
 """Shares of the cameras, and what a box keeps of those that it reads.
 
-Every box has the same site file, so each finds by itself which cameras are in which share. Which share is whose
-is Kafka's to say (`pipeline/membership.py`).
+Every box has the same site file, so each finds by itself which cameras are in which share. Which share is
+whose is Kafka's to say (`pipeline/membership.py`).
 """
 
 import os
@@ -14,9 +14,11 @@ from events.errors import StorageError
 
 
 def share_of(cameras: Iterable[str], shares: int) -> dict[str, int]:
-    """Each camera's share, 0 to `shares` - 1: in the order of their ids, one after the other, round and round.
+    """Each camera's share, 0 to `shares` - 1: in the order of their ids, one after the other, round and
+    round.
 
-    So shares differ by one camera at most. A camera more or less in the site file moves others to other shares.
+    So shares differ by one camera at most. A camera more or less in the site file moves others to other
+    shares.
     """
     return {camera: n % shares for n, camera in enumerate(sorted(set(cameras)))}
 

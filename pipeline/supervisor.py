@@ -35,7 +35,7 @@ class Child:
     stage: int = 0
     """Children of a lower stage drain before it, those of the same together."""
     sound: Callable[[float], str] = lambda running_s: ""
-    """Asked while it runs, with the seconds since it was started: why it must be killed; empty: all is well."""
+    """Asked while it runs, with the seconds since its start: why it must be killed; empty: all is well."""
     process: subprocess.Popen[bytes] | None = None
     killed_at: float = 0.0
     """When it was killed for not being sound; 0: it was not."""
@@ -70,7 +70,7 @@ class Supervisor:
     first: Callable[[], None] = lambda: None
     """Called when the end has come, before anything is drained."""
     looked_at: float = 0.0
-    """Monotonic time of the last look at the children."""
+    """Monotonic time of the last look at the children; 0: it does not run yet."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, stop: threading.Event, until: float | None = None) -> None:
@@ -88,8 +88,9 @@ class Supervisor:
                 self.drain()
 
     def add(self, child: Child) -> None:
-        """One more; it is started at the next look, within 0.2 s."""
+        """One more; it is started at the next look, within 0.2 s, unless it has a process already."""
         with self._lock:
+            child.started = self.clock.monotonic()
             if any(other.name == child.name for other in self.children):
                 raise ValueError(f"{child.name} is there already")
             self.children.append(child)
