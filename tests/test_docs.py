@@ -17,7 +17,9 @@ from events import codec
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")])
-TEXTS = [*PAGES, *(ROOT / "deploy").iterdir(), *(ROOT / "docs" / "reference").glob("*.json")]
+DEPLOYED = [path for path in (ROOT / "deploy").rglob("*") if path.is_file()]
+MADE = [path for path in (ROOT / "docs" / "reference").rglob("*") if path.suffix in (".json", ".yaml")]
+TEXTS = [*PAGES, *DEPLOYED, *MADE]
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 INLINE = re.compile(r"`([^`\n]+)`")
