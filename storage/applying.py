@@ -108,16 +108,8 @@ def _execute(writes: Writes, changed: Batch) -> None:
     for name, rows in changed.at_once.items():
         if rows:
             writes.change(name, rows)
-    run: list[Values] = []
-    before = ""
-    for name, values in changed.one_by_one:
-        if name != before and run:
-            writes.change(before, run)
-            run = []
-        before = name
-        run.append(values)
-    if run:
-        writes.change(before, run)
+    for name, rows in changed.in_order:
+        writes.change(name, rows)
 
 
 def _claims(writes: Writes, sources: Sequence[str]) -> Claims:

@@ -234,16 +234,16 @@ def rows_of(kind: type[_Row], rows: list[Any]) -> list[_Row]:
     ]
 
 
-ONE_BY_ONE = {
-    "raise_alert": "alert",
-    "update_alert": "alert",
-    "clear_alert": "alert",
-    "set_health": "source",
-    "note_health": "source",
-    "add_face": "capture",
-    "delete_face": "capture",
+_IN_ORDER: Mapping[str, tuple[str, ...]] = {
+    "raise_alert": ("alert",),
+    "update_alert": ("alert",),
+    "clear_alert": ("alert",),
+    "set_health": ("source", "what"),
+    "note_health": ("source", "what"),
+    "add_face": ("capture",),
+    "delete_face": ("capture",),
 }
-"""Statements whose order counts, and what it counts within. All others are done at once for many events."""
+"""Statements whose order counts, and the key of the row within whose events it counts."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -252,19 +252,22 @@ class Batch(msgspec.Struct, frozen=True):
     at_once: Mapping[str, list[Values]]
     """By statement, in a fixed order. A row of the store occurs in one of its values only, and they come in
     the order of the rows' keys: two who write at once wait for each other, but never in a circle."""
-    one_by_one: list[tuple[str, Values]]
-    """Alerts, health and faces, each in its own order."""
+    in_order: list[tuple[str, list[Values]]]
+    """Alerts, health and faces: first of each the first event, then of each the second, and so on."""
 
 
 def batch(changed: Iterable[tuple[str, Values]]) -> Batch:
     """Many changes as a batch: crossings added up, of what is replaced anyway the last alone."""
     by_name: dict[str, list[Values]] = {}
-    ordered: list[tuple[str, Values]] = []
-    for change in changed:
-        if change[0] in ONE_BY_ONE:
-            ordered.append(change)
-        else:
-            by_name.setdefault(change[0], []).append(change[1])
+    ordered: dict[tuple[int, str], list[Values]] = {}
+    seen: dict[tuple[Any, ...], int] = {}
+    for name, values in changed:
+        if name not in _IN_ORDER:
+            by_name.setdefault(name, []).append(values)
+            continue
+        key = (name.partition("_")[2], *[values[k] for k in _IN_ORDER[name]])
+        turn = seen[key] = seen.get(key, -1) + 1
+        ordered.setdefault((turn, name), []).append(values)
     readings = by_name.get("add_reading", [])
     at_once = {
         "add_crossings": _added_up(by_name.get("add_crossing", [])),
@@ -275,8 +278,14 @@ def batch(changed: Iterable[tuple[str, Values]]) -> Batch:
         "set_view": _last(by_name.get("set_view", []), ("source",), ("epoch", "sequence")),
         "judge": _last(by_name.get("judge", []), ("alert",), ("time_us",)),
     }
-    ordered.sort(key=lambda change: (ONE_BY_ONE[change[0]], change[1][ONE_BY_ONE[change[0]]]))
-    return Batch(at_once, ordered)
+    in_order = [
+        (name, _by_key(rows, *_IN_ORDER[name])) for (_, name), rows in sorted(ordered.items(), key=_turn)
+    ]
+    return Batch(at_once, in_order)
+
+
+def _turn(item: tuple[tuple[int, str], list[Values]]) -> tuple[int, str]:
+    return item[0]
 
 
 def _by_key(rows: Iterable[Values], *key: str) -> list[Values]:

@@ -97,23 +97,31 @@ WHERE excluded.judged_us >= judgements.judged_us
 -- An alert is raised once; under the same id again, it stays as it is. `handed_us`: when another box took the camera.
 INSERT INTO alerts (alert, source, epoch, rule, kind, severity, label, state, since_us, raised_us, updated_us,
                     tracks, box, detail, place, preset, causes, cleared_us, until_us, reason)
-VALUES (%(alert)s, %(source)s, %(epoch)s, %(rule)s, %(kind)s, %(severity)s, %(label)s,
-        CASE WHEN %(handed_us)s::bigint IS NULL THEN 'open' ELSE 'cleared' END,
-        %(since_us)s, %(time_us)s, %(time_us)s, %(tracks)s::jsonb, %(box)s::jsonb, %(detail)s::jsonb,
-        %(place)s::jsonb, %(preset)s, %(causes)s::jsonb, %(handed_us)s::bigint, %(handed_us)s::bigint,
-        CASE WHEN %(handed_us)s::bigint IS NULL THEN NULL ELSE 'handed-over' END)
+SELECT alert, source, epoch, rule, kind, severity, label, CASE WHEN handed_us IS NULL THEN 'open' ELSE 'cleared' END,
+       since_us, time_us, time_us, tracks, box, detail, place, preset, causes, handed_us, handed_us,
+       CASE WHEN handed_us IS NULL THEN NULL ELSE 'handed-over' END
+FROM unnest(%(alert)s::text[], %(source)s::text[], %(epoch)s::bigint[], %(rule)s::text[], %(kind)s::text[],
+            %(severity)s::text[], %(label)s::text[], %(since_us)s::bigint[], %(time_us)s::bigint[],
+            %(tracks)s::jsonb[], %(box)s::jsonb[], %(detail)s::jsonb[], %(place)s::jsonb[], %(preset)s::text[],
+            %(causes)s::jsonb[], %(handed_us)s::bigint[])
+    AS a (alert, source, epoch, rule, kind, severity, label, since_us, time_us, tracks, box, detail, place, preset,
+          causes, handed_us)
 ON CONFLICT (alert) DO NOTHING
 
 -- name: update_alert
-UPDATE alerts SET updated_us = %(time_us)s, tracks = %(tracks)s::jsonb, detail = detail || %(detail)s::jsonb,
-    box = CASE WHEN %(box)s::jsonb = 'null' THEN box ELSE %(box)s::jsonb END,
-    place = CASE WHEN %(place)s::jsonb = 'null' THEN place ELSE %(place)s::jsonb END
-WHERE alert = %(alert)s AND (state = 'open' OR reason = 'handed-over')
+UPDATE alerts SET updated_us = a.time_us, tracks = a.tracks, detail = alerts.detail || a.detail,
+    box = CASE WHEN a.box = 'null' THEN alerts.box ELSE a.box END,
+    place = CASE WHEN a.place = 'null' THEN alerts.place ELSE a.place END
+FROM unnest(%(alert)s::text[], %(time_us)s::bigint[], %(tracks)s::jsonb[], %(detail)s::jsonb[], %(box)s::jsonb[],
+            %(place)s::jsonb[]) AS a (alert, time_us, tracks, detail, box, place)
+WHERE alerts.alert = a.alert AND (state = 'open' OR reason = 'handed-over')
 
 -- name: clear_alert
 -- The word of the box that raised it is better than that another one took the camera.
-UPDATE alerts SET state = 'cleared', cleared_us = %(time_us)s, until_us = %(until_us)s, reason = %(reason)s
-WHERE alert = %(alert)s AND (state = 'open' OR reason = 'handed-over')
+UPDATE alerts SET state = 'cleared', cleared_us = a.time_us, until_us = a.until_us, reason = a.reason
+FROM unnest(%(alert)s::text[], %(time_us)s::bigint[], %(until_us)s::bigint[], %(reason)s::text[])
+    AS a (alert, time_us, until_us, reason)
+WHERE alerts.alert = a.alert AND (state = 'open' OR alerts.reason = 'handed-over')
 
 -- name: claims
 SELECT source, epoch, token, box, since_us FROM claims
@@ -181,9 +189,11 @@ ORDER BY epoch DESC, sequence DESC LIMIT 1
 -- `since_us` is when the present state began: saying it again does not change it. `event` is the one that raised
 -- it: it stays when it is cleared.
 INSERT INTO health (source, what, state, message, detail, since_us, seen_us, event)
-VALUES (%(source)s, %(what)s, %(state)s, %(message)s, %(detail)s::jsonb,
-        coalesce(nullif(%(since_us)s::bigint, 0), %(time_us)s), %(time_us)s,
-        CASE %(state)s WHEN 'raised' THEN %(id)s ELSE '' END)
+SELECT source, what, state, message, detail, coalesce(nullif(since_us, 0), time_us), time_us,
+       CASE state WHEN 'raised' THEN id ELSE '' END
+FROM unnest(%(source)s::text[], %(what)s::text[], %(state)s::text[], %(message)s::text[], %(detail)s::jsonb[],
+            %(since_us)s::bigint[], %(time_us)s::bigint[], %(id)s::text[])
+    AS a (source, what, state, message, detail, since_us, time_us, id)
 ON CONFLICT (source, what) DO UPDATE SET
     since_us = CASE WHEN health.state = excluded.state THEN health.since_us ELSE excluded.since_us END,
     event = CASE WHEN health.state = excluded.state OR excluded.state <> 'raised' THEN health.event
@@ -193,8 +203,9 @@ ON CONFLICT (source, what) DO UPDATE SET
 -- name: note_health
 -- A note does not hide that something is wrong.
 INSERT INTO health (source, what, state, message, detail, since_us, seen_us)
-VALUES (%(source)s, %(what)s, 'note', %(message)s, %(detail)s::jsonb,
-        coalesce(nullif(%(since_us)s::bigint, 0), %(time_us)s), %(time_us)s)
+SELECT source, what, 'note', message, detail, coalesce(nullif(since_us, 0), time_us), time_us
+FROM unnest(%(source)s::text[], %(what)s::text[], %(message)s::text[], %(detail)s::jsonb[],
+            %(since_us)s::bigint[], %(time_us)s::bigint[]) AS a (source, what, message, detail, since_us, time_us)
 ON CONFLICT (source, what) DO UPDATE SET
     state = excluded.state, message = excluded.message, detail = excluded.detail,
     since_us = excluded.since_us, seen_us = excluded.seen_us
