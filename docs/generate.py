@@ -9,7 +9,7 @@ import argparse
 import inspect
 import json
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,25 +20,21 @@ from cli import settings
 from cli.main import main as linli
 from console import access
 from console import app as console_app
-from docs import wire
-from docs.structs import doc, table
-from events import binding, codec, events, rules, topics, tracing, upcast
-from events.ids import event_id
+from docs import eventpages, wire
+from docs.structs import NOTE, doc, page, table
+from events import events, rules
 
 HERE = Path(__file__).parent / "reference"
-NOTE = (
-    "<!-- Made by `python -m docs.generate` from the code; change the docstrings there, not this page. -->\n"
-)
 
 
 def pages() -> dict[str, str]:
     """Every generated file's text by its name in `docs/reference`."""
     return {
         "site-file.md": site_file(),
-        "events.md": event_types(),
+        "events.md": eventpages.event_types(),
         "events.schema.json": _json(wire.event_schema()),
         "asyncapi.yaml": wire.asyncapi(),
-        "topics.md": topics_page(),
+        "topics.md": eventpages.topics_page(),
         "cli.md": commands(),
         "http.md": http_api(),
     } | {
@@ -85,7 +81,7 @@ def site_file() -> str:
         out.append("## Tables within tables")
     for struct in inner:
         out += [f"### {_tag(struct) or struct.__name__}", doc(struct), table(struct)]
-    return _page(out).replace("[Grant](#grant)", "[privacy.grant](#privacygrant)")
+    return page(out).replace("[Grant](#grant)", "[privacy.grant](#privacygrant)")
 
 
 def _within(kind: kinds.Type) -> list[type]:
@@ -132,83 +128,6 @@ def _tag(struct: Any) -> str:
     return str(struct.__struct_config__.tag or "")
 
 
-def event_types() -> str:
-    """The events on the wire."""
-    out = [
-        "# Events",
-        NOTE,
-        "Each event is a CloudEvents 1.0 JSON document: keys sorted, no spaces, so that the same event is "
-        "always the same bytes. [events.schema.json](events.schema.json) is its JSON Schema, and "
-        "[schemas](schemas) has one for the payload of each type. On Kafka the payload is the record's "
-        "value, the attributes are headers `ce_...` ([topics](topics.md), [asyncapi.yaml](asyncapi.yaml)).",
-        "| attribute | |\n| --- | --- |\n"
-        "| `id` | the same footage always gives the same id; consumers may use it to drop repeats |\n"
-        "| `source` | `/SITE/camera/CAMERA`, `/SITE/sensor/SENSOR`, `/SITE/joint/RULE`, or `/SITE/box/BOX` "
-        "for what concerns a box |\n"
-        "| `type` | as below; its second word is the family |\n"
-        "| `subject` | the alert, rule, segment or part that it is about |\n"
-        "| `time` | capture time, RFC 3339 in UTC |\n"
-        "| `partitionkey` | the camera's, sensor's or box's id |\n"
-        "| `linliepoch` | stream epoch: one unbroken run of a camera's stream |\n"
-        "| `sequence` | counts the events of one (source, family, epoch) from 0 without a hole, 12 digits |\n"
-        "| `linlipts` | media time within the epoch, ticks of 1/90000 s |\n"
-        "| `data` | the payload |",
-        "One event:",
-        "```json\n" + json.dumps(json.loads(codec.encode(example())), indent=2, sort_keys=True) + "\n```",
-    ]
-    for payload in get_args(events.AnyPayload):
-        out += [f"## {_tag(payload)}", doc(payload), table(payload)]
-    return _page(out)
-
-
-def topics_page() -> str:
-    """The topics, and an event as a record."""
-    rows = [
-        f"| `PREFIX.{topic.what}` | {topic.partitions} | {_kept(topic)} | {topic.about} |"
-        for topic in topics.topics()
-    ]
-    message = binding.message(codec.encode(example()))
-    headers = "\n".join(f"{name}: {value.decode()}" for name, value in message.headers)
-    return _page(
-        [
-            "# Topics on Kafka",
-            NOTE,
-            doc(topics),
-            "\n".join(["| topic | partitions | kept | |", "| --- | --- | --- | --- |", *rows]),
-            f"`{topics.SHARES}` has as many partitions as the site file says; the rest is the same "
-            "everywhere. `linli topics apply` makes them, `linli topics check` compares.",
-            "## An event as a record",
-            doc(binding),
-            f"```\nkey: {message.key.decode()}\n{headers}\n\n{message.value.decode()}\n```",
-            "## Old and new events",
-            doc(upcast),
-            "## Traces",
-            doc(tracing),
-        ]
-    )
-
-
-def _kept(topic: topics.Topic) -> str:
-    if topic.cleanup == "compact":
-        return "the newest of each key"
-    days = topic.retention_ms // 86_400_000
-    return f"{days} days" if days > 1 else "a day"
-
-
-def example() -> events.Event:
-    """The event that the page shows."""
-    data = events.Crossing(rule="middle", direction="in", label="person", track=7, at=(0.4125, 0.5))
-    return events.Event(
-        id=event_id("town", "gate", 1_767_225_600_000_000, "middle", 1_767_225_642_250_000, 7, "crossing", 0),
-        source=events.camera_source("town", "gate"),
-        time_us=1_767_225_642_250_000,
-        epoch=1_767_225_600_000_000,
-        sequence=3,
-        pts=3_802_500,
-        data=data,
-    )
-
-
 def commands() -> str:
     """The command line."""
     out = [
@@ -228,7 +147,7 @@ def commands() -> str:
         if options:
             rows = ["| option | value | default | |", "| --- | --- | --- | --- |"]
             out.append("\n".join(rows + [_option(option, context) for option in options]))
-    return _page(out)
+    return page(out)
 
 
 def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
@@ -294,11 +213,7 @@ def http_api() -> str:
             seen.add(what)
             cells = (cell.replace("|", "\\|") for cell in (f"`{what.strip().rstrip(':')}`", about))
             out[-1] += "\n| " + " | ".join(cells) + " |"
-    return _page(out)
-
-
-def _page(parts: Iterable[str]) -> str:
-    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
+    return page(out)
 
 
 def stale() -> list[str]:

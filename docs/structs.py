@@ -4,12 +4,22 @@ import ast
 import inspect
 import json
 import textwrap
+from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
 from typing import Any
 
 import msgspec
 from msgspec import inspect as kinds
+
+NOTE = (
+    "<!-- Made by `python -m docs.generate` from the code; change the docstrings there, not this page. -->\n"
+)
+
+
+def page(parts: Iterable[str]) -> str:
+    """A page of these paragraphs; empty ones are left out."""
+    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
 
 
 def doc(thing: Any) -> str:

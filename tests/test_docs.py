@@ -12,7 +12,7 @@ import pytest
 from cli.main import main as linli
 from cli.settings import SiteFile
 from detectors.manifest import Manifest
-from docs import generate
+from docs import eventpages, generate
 from events import codec
 
 ROOT = Path(__file__).parents[1]
@@ -135,7 +135,7 @@ def test_the_example_event_is_one() -> None:
     page = (ROOT / "docs" / "reference" / "events.md").read_text()
     event = codec.decode(FENCE.findall(page)[0][1].encode())
     assert event.type == "linli.count.crossing.v1"
-    assert event == generate.example()
+    assert event == eventpages.example()
 
 
 def test_both_readmes_say_the_same_commands() -> None:
