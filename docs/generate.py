@@ -22,6 +22,7 @@ from console import access
 from console import app as console_app
 from docs import eventpages, wire
 from docs.structs import NOTE, doc, page, table
+from docs.wire import tag
 from events import events, rules
 
 HERE = Path(__file__).parent / "reference"
@@ -38,7 +39,7 @@ def pages() -> dict[str, str]:
         "cli.md": commands(),
         "http.md": http_api(),
     } | {
-        f"schemas/{_tag(payload)}.json": _json(wire.payload_schema(payload))
+        f"schemas/{tag(payload)}.json": _json(wire.payload_schema(payload))
         for payload in get_args(events.AnyPayload)
     }
 
@@ -57,7 +58,7 @@ def site_file() -> str:
         NOTE,
         "TOML. An unknown key is an error that names its place. Paths are relative to the file. "
         "`linli doctor site.toml` checks what the file names. Kinds of rules: "
-        + ", ".join(f"[{_tag(rule)}](#{_tag(rule)})" for rule in get_args(rules.Rule))
+        + ", ".join(f"[{tag(rule)}](#{tag(rule)})" for rule in get_args(rules.Rule))
         + ".",
     ]
     structs = kinds.type_info(settings.SiteFile)
@@ -74,13 +75,13 @@ def site_file() -> str:
             out += ["## [[privacy.grant]]", doc(access), table(access.Grant)]
     out += ["## [[camera.rules]]", doc(rules)]
     for rule in get_args(rules.Rule):
-        out += [f"### {_tag(rule)}", f'`kind = "{_tag(rule)}"`. {doc(rule)}', table(rule)]
+        out += [f"### {tag(rule)}", f'`kind = "{tag(rule)}"`. {doc(rule)}', table(rule)]
     shown = {access.Grant, *get_args(rules.Rule), *(_struct_of(field.type)[0] for field in structs.fields)}
     inner = [struct for struct in _within(structs) if struct not in shown and struct is not settings.SiteFile]
     if inner:
         out.append("## Tables within tables")
     for struct in inner:
-        out += [f"### {_tag(struct) or struct.__name__}", doc(struct), table(struct)]
+        out += [f"### {tag(struct) or struct.__name__}", doc(struct), table(struct)]
     return page(out).replace("[Grant](#grant)", "[privacy.grant](#privacygrant)")
 
 
@@ -122,10 +123,6 @@ def _struct_of(kind: kinds.Type) -> tuple[type, bool]:
         return _struct_of(kind.item_type)[0], True
     assert isinstance(kind, kinds.StructType)
     return kind.cls, False
-
-
-def _tag(struct: Any) -> str:
-    return str(struct.__struct_config__.tag or "")
 
 
 def commands() -> str:
