@@ -114,6 +114,7 @@ class ShareCrew:
         self._children, self._status, self._recover = children, status, recover
         self._spare = spare
         self._spares: list[subprocess.Popen[bytes]] = []
+        self._closed = False
         self._came_at = clock.monotonic()
         self._clock = clock
         self._recovering: dict[int, threading.Thread] = {}
@@ -136,7 +137,8 @@ class ShareCrew:
         children = {share: [child.name for child in self._children(share)] for share in sorted(shares)}
         killed = set(self._supervisor.remove([n for names in children.values() for n in names], timeout_s))
         for share, names in children.items():
-            self._status(share).unlink(missing_ok=True)
+            if not self._closed:  # the last status is part of what a run says at its end
+                self._status(share).unlink(missing_ok=True)
             if killed.intersection(names):
                 thread = threading.Thread(
                     target=self._finish, args=(share,), name=f"recover-{share}", daemon=True
@@ -154,8 +156,9 @@ class ShareCrew:
                 self._came_at = self._clock.monotonic()
 
     def close(self) -> None:
-        """End the spares."""
+        """End the spares. What is stopped after it leaves its status."""
         with self._lock:
+            self._closed = True
             spares, self._spares = self._spares, []
         for spare in spares:
             assert spare.stdin is not None

@@ -234,7 +234,9 @@ class Membership:
                 self._stop.wait(1.0)
             self._write()
         self._crew.close()
-        self._crew.stop(self._running, END_S)
+        self._crew.stop(set(self._running), END_S)
+        with self._lock:
+            self._running = set()
         self._group.close()
         self._claims.close()
         self._write(last=True)
