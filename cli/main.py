@@ -15,6 +15,7 @@ from cli import (
     export,
     faces,
     ground,
+    logs,
     measuring,
     models,
     objects,

@@ -12,7 +12,7 @@ import msgspec
 
 from cli import settings as site_settings
 from cli import wiring
-from cli.running import as_child
+from cli.running import as_child, of_site
 from cli.settings import Settings
 from events.clock import Clock, SystemClock
 from events.errors import ConfigError
@@ -230,6 +230,7 @@ def run(site: Path) -> None:
     stop = threading.Event()
     as_child(stop)
     loaded = site_settings.load(site)
+    of_site(loaded, "sensors")
     built = sensors(loaded, SystemClock(), os.environ)
     built.run(stop, wiring.Paths(loaded.data).run / "sensors.json")
 

@@ -31,6 +31,7 @@ class ConsoleServer:
         self._server = _Server(
             uvicorn.Config(
                 app,
+                log_config=None,  # uvicorn's lines go where ours go
                 log_level=logging.WARNING,
                 access_log=False,
                 proxy_headers=False,  # nobody on loopback may pass for somebody else

@@ -81,6 +81,7 @@ class IntakeServer:
         self.url = ""
         config = uvicorn.Config(
             app,
+            log_config=None,  # uvicorn's lines go where ours go
             log_level=logging.WARNING,
             access_log=False,
             proxy_headers=False,  # nobody on loopback may pass for somebody else
