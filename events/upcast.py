@@ -13,7 +13,8 @@ from typing import Any
 from events.errors import MalformedEvent, UnknownEvent
 
 Step = tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]
-"""The newer type, of the same family, and the pure function from the old payload to the new one, both without their `type`."""
+"""The newer type, of the same family, and the pure function from the old payload to the new. Neither payload
+has its `type`."""
 
 STEPS: dict[str, Step] = {}
 """By the old type. Empty: no type was replaced so far."""
