@@ -23,6 +23,7 @@ from events.errors import LinliError, MalformedEvent, StorageError
 from pipeline.outbox import GROUP, Letter, Outbox, Ticket
 from pipeline.relaynews import News
 from pipeline.service import Service
+from pipeline.telemetry import Arrived
 from storage.journal import Journal, Raw
 from storage.kafkaproducer import Failure, Headers, Topic, TopicsChanged
 
@@ -158,7 +159,7 @@ class Relay(Service):
         connect: Callable[[Sequence[str]], Sender],
         clock: Clock,
         status: Path | None = None,
-        sent: Callable[[Sequence[Message]], None] | None = None,
+        sent: Callable[[Sequence[Arrived]], None] | None = None,
     ) -> None:
         self._journal = journal
         self._settings = settings
@@ -166,7 +167,7 @@ class Relay(Service):
         self._clock = clock
         self._status = status
         self._sent = sent
-        self._messages: dict[int, Message] = {}
+        self._messages: dict[int, Arrived] = {}
         """By offset, those under way; empty without `sent`."""
         self._news = News(journal, settings.source, settings.topics, clock)
         self._resting: dict[str, str] = {}
@@ -284,7 +285,7 @@ class Relay(Service):
         outbox.handed(row, ticket, now)
         self._bytes += len(key) + len(value) + sum(len(n) + len(v) for n, v in headers)
         if self._sent is not None:
-            self._messages[row.offset] = message
+            self._messages[row.offset] = Arrived(row.offset, topic, message, self._clock.wall_us())
 
     def _set_aside(self, outbox: Outbox, row: Raw, id_: str, why: str) -> None:
         letter = Letter(family=row.family, id=id_, reason=why, bytes=len(row.body))
@@ -298,9 +299,9 @@ class Relay(Service):
             self._news.clock(last.ticket, last.at)
         if self._sent is not None and self._messages:
             positions = outbox.positions
-            done = [m for offset, m in self._messages.items() if offset <= positions[m.family]]
+            done = [m for m in self._messages.values() if m.offset <= positions[m.message.family]]
             if done:
-                self._messages = {o: m for o, m in self._messages.items() if o > positions[m.family]}
+                self._messages = {o: m for o, m in self._messages.items() if o > positions[m.message.family]}
                 self._sent(done)
 
     def _failed(self, outbox: Outbox, failure: Failure) -> None:
