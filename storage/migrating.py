@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,19 +18,21 @@ from storage.pgform import FORMS, check_not_newer, form, has_postgis
 from storage.pglink import Address, Connection
 
 _LOCK_KEY = 0x4C6B << 48
-_LOCK_TIMEOUT = "500ms"
+_SETTINGS: Mapping[str, str] = {"lock_timeout": "500ms", "client_connection_check_interval": "2s"}
 """A change that waits for a table makes all others wait behind it: not for longer than this. Less than the
-server's `deadlock_timeout`, so that it is never a writer that has to give way."""
+server's `deadlock_timeout`, so that it is never a writer that has to give way. And the server ends what was
+begun for one who was killed."""
 
 _TRIES = 60
 _PAUSE_S = 1.0
 
 
-def migrate(address: Address, patience_s: float = 600.0) -> list[str]:
+def migrate(address: Address, patience_s: float = 600.0, to: str = FORMS[-1]) -> list[str]:
     """Apply the revisions that are missing; answers which. What was cut off before is gone on with.
 
     Args:
         patience_s: how long to wait for another one who migrates the same database.
+        to: the form to end with.
 
     Raises:
         StorageError: it cannot be done, and why; what was applied stays and is gone on from.
@@ -42,8 +44,10 @@ def migrate(address: Address, patience_s: float = 600.0) -> list[str]:
             if before is not None:
                 check_not_newer(before, address)
             _need_postgis(watch, address)
-            _upgrade(address)
-            return list(FORMS[FORMS.index(before) + 1 :] if before else FORMS)
+            due = FORMS[FORMS.index(before) + 1 if before else 0 : FORMS.index(to) + 1]
+            if due:
+                _upgrade(address, to)
+            return list(due)
     except psycopg.Error as e:
         raise address.error(e) from e
     finally:
@@ -81,13 +85,13 @@ def _need_postgis(connection: Connection, address: Address) -> None:
         ) from None
 
 
-def _upgrade(address: Address) -> None:
+def _upgrade(address: Address, to: str) -> None:
     config = Config()
     config.set_main_option("script_location", "storage:migrations")
     config.set_main_option("version_path_separator", "os")
     for tries in range(_TRIES):
         try:
-            return _run(config, address)
+            return _run(config, address, to)
         except DBAPIError as e:
             cause = e.orig if isinstance(e.orig, psycopg.Error) else e
             busy = isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected)
@@ -96,8 +100,8 @@ def _upgrade(address: Address) -> None:
         threading.Event().wait(_PAUSE_S)
 
 
-def _run(config: Config, address: Address) -> None:
-    raw = address.connect(lock_timeout=_LOCK_TIMEOUT)
+def _run(config: Config, address: Address, to: str) -> None:
+    raw = address.connect(**_SETTINGS)
     raw.autocommit = False
 
     def given() -> Any:
@@ -107,7 +111,7 @@ def _run(config: Config, address: Address) -> None:
     try:
         with engine.connect() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
     finally:
         engine.dispose()
         raw.close()
