@@ -1,5 +1,6 @@
 """Apache Kafka's jars, from Maven Central, and how its classes are run; standard library alone."""
 
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -10,11 +11,11 @@ from testbed.process import ServerMissing, cache_folder
 
 VERSION = "4.1.1"
 _ARTIFACTS = (f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36")
-_MIRROR = (*_ARTIFACTS, f"org.apache.kafka:connect-mirror:{VERSION}")
+_MIRROR = (*_ARTIFACTS, *(f"org.apache.kafka:{name}:{VERSION}" for name in ("connect-mirror", "kafka-tools")))
 
 
 def kafka_jars(mirror: bool = False) -> Path:
-    """The folder of Kafka's jars, fetched at first use; `mirror`: MirrorMaker's too."""
+    """The folder of Kafka's jars, fetched at first use; `mirror`: MirrorMaker's and the tools' too."""
     if shutil.which("java") is None:
         raise ServerMissing("Kafka needs Java 17: apt-get install openjdk-17-jre-headless")
     target = cache_folder(f"kafka-{VERSION}{'-mirror' if mirror else ''}")
@@ -44,6 +45,21 @@ def java(libs: Path, *options: str) -> list[str]:
     """The beginning of a command that runs a class of Kafka's; it says warnings alone."""
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
     return ["java", *options, quiet, "-Dorg.slf4j.simpleLogger.showDateTime=true", "-cp", f"{libs}/*"]
+
+
+def write_tools(folder: Path) -> None:
+    """`kafka-acls.sh`, `kafka-configs.sh` and `connect-mirror-maker.sh`, as Kafka's distribution has them."""
+    libs = kafka_jars(mirror=True)
+    classes = {
+        "kafka-acls.sh": "org.apache.kafka.tools.AclCommand",
+        "kafka-configs.sh": "kafka.admin.ConfigCommand",
+        "connect-mirror-maker.sh": "org.apache.kafka.connect.mirror.MirrorMaker",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, main in classes.items():
+        command = shlex.join([*java(libs, "-Xmx256M", "-XX:TieredStopAtLevel=1"), main])
+        (folder / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        (folder / name).chmod(0o755)
 
 
 def storage_tool(libs: Path, *arguments: str) -> str:

@@ -194,7 +194,7 @@ def test_no_stand_in_where_servers_are_required(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_stand_in_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no Java another broker answers in Kafka's language, and is not taken for Apache Kafka."""
+    """Where there is no Java another broker answers, and is not taken for Apache Kafka."""
     monkeypatch.delenv("LINLI_REQUIRE_SERVERS", raising=False)
     real = os.environ["PATH"]
     monkeypatch.setenv("PATH", str(tmp_path))
