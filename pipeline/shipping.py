@@ -216,10 +216,8 @@ class Shipper(Service):
             self._objects.put(papers_key(row.path), msgspec.json.encode(papers))
 
     def _trace_ready(self, item: Item, row: SegmentRow) -> bool:
-        epochs = self._journal.epochs(row.camera, row.stream)
-        ended = any(epoch.epoch == row.epoch and epoch.end_pts is not None for epoch in epochs)
         now = self._clock.monotonic()
-        if trace_is_final(self._journal, row, ended):
+        if trace_is_final(self._journal, row):
             self._first_seen.pop(item.key, None)
             return True
         since = self._first_seen.setdefault(item.key, now)

@@ -98,8 +98,15 @@ class Catalog:
 
     def epochs(self, camera: str, stream: str) -> list[EpochRow]:
         """All epochs of a stream, oldest first."""
+        return self._epochs("epochs", camera, stream)
+
+    def one_epoch(self, camera: str, stream: str, epoch: int) -> EpochRow | None:
+        """One epoch; None: it is not known, or not any more."""
+        return next(iter(self._epochs("epoch", camera, stream, epoch)), None)
+
+    def _epochs(self, query: str, camera: str, stream: str, *more: int) -> list[EpochRow]:
         rows: dict[int, EpochRow] = {}
-        for epoch, info, end_pts, reason, body in self._rows("epochs", (camera, stream)):
+        for epoch, info, end_pts, reason, body in self._rows(query, (camera, stream, *more)):
             anchor = msgspec.json.decode(body, type=Anchor)
             if epoch in rows:
                 capture = rows[epoch].capture.extend(anchor)

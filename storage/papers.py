@@ -47,18 +47,18 @@ def read_papers(data: bytes, key: str) -> Papers:
 
 def papers_of(journal: Journal, site: str, row: SegmentRow, trace_sha256: str) -> Papers | None:
     """The segment's papers, as far as the journal knows; None: it does not know the stream's epoch."""
-    epochs = (epoch for epoch in journal.epochs(row.camera, row.stream) if epoch.epoch == row.epoch)
-    epoch = next(epochs, None)
+    epoch = journal.one_epoch(row.camera, row.stream, row.epoch)
     if epoch is None:
         return None
     snapshot = journal.snapshot(row.camera, row.stream, row.id)
     return Papers(site=site, row=row, trace_sha256=trace_sha256, epoch=epoch, snapshot=snapshot)
 
 
-def trace_is_final(journal: Journal, row: SegmentRow, ended: bool) -> bool:
+def trace_is_final(journal: Journal, row: SegmentRow) -> bool:
     """Whether nothing will be added to the segment's trace: its epoch has ended, or the analysis has passed
     on to a later one and would resume behind it after a kill."""
-    if ended or not row.model:
+    epoch = journal.one_epoch(row.camera, row.stream, row.epoch)
+    if not row.model or epoch is None or epoch.end_pts is not None:
         return True
     last = journal.snapshot(row.camera, row.stream)
     if last is None or last.segment == row.id:

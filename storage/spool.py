@@ -36,6 +36,8 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 by `add` alone."""
 
 _Q = queries("spool")
+_FOREVER_US = 1 << 62
+_PAGE = 1000
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,11 +144,14 @@ class Spool:
         """Footage from that time on that was not sent yet, the newest of it, so much as fits."""
         found: list[Item] = []
         for state in ("sending", "waiting"):
-            for item in self._items("newest", (state, since_us)):
-                limit_bytes -= item.bytes
-                if limit_bytes < 0:
-                    return found
-                found.append(item)
+            before, key = _FOREVER_US, ""
+            while page := list(self._items("newest", (state, since_us, before, key, _PAGE))):
+                for item in page:
+                    limit_bytes -= item.bytes
+                    if limit_bytes < 0:
+                        return found
+                    found.append(item)
+                before, key = page[-1].from_us, page[-1].key
         return found
 
     def begin(self, key: str) -> None:

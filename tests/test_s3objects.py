@@ -1,6 +1,7 @@
 """Objects in a real S3 store: the contract, whole or not at all, checked end to end, and each refusal."""
 
 import hashlib
+import io
 import itertools
 import os
 import random
@@ -8,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,14 @@ import pyrage
 import pytest
 
 from events.clock import ManualClock
-from events.errors import ConfigError, LinliError, StorageError, StoreAway, StoreDenied
+from events.errors import ConfigError, DiskFull, LinliError, StorageError, StoreAway, StoreDenied
 from storage import agefiles
 from storage.objects import Objects
 from storage.pacing import Bucket, Interrupted
 from storage.s3client import S3Place
 from storage.s3errors import BucketMissing, Locked
 from storage.s3objects import S3Objects
-from storage.s3streams import Damaged
+from storage.s3streams import Damaged, Parts
 from testbed.s3 import S3
 from tests.contracts.objects import ObjectsContract
 from tests.servers import started
@@ -216,6 +218,18 @@ def test_stopped_in_the_middle_nothing_is_to_be_seen(s3: S3, bucket: str, file: 
     assert objects.put_file("a/b.mp4", file).bytes >= file.stat().st_size
 
 
+def test_without_md5_the_object_is_read_again(objects: S3Objects, file: Path) -> None:
+    objects.put_file("a/b.mp4", file)
+    parts = Parts(io.BytesIO(file.read_bytes()), PART)
+    parts.read()
+    objects._confirm("town/a/b.mp4", "a/b.mp4", parts, "an-etag-of-another-kind")
+    other = Parts(io.BytesIO(content(1000)), PART)
+    other.read()
+    with pytest.raises(StorageError, match="otherwise than it was sent"):
+        objects._confirm("town/a/b.mp4", "a/b.mp4", other, "an-etag-of-another-kind")
+    assert objects.stat("a/b.mp4") is None
+
+
 def test_an_upload_that_was_left_is_ended_by_its_key_alone(objects: S3Objects) -> None:
     client, bucket = objects._client, objects.place.bucket
     for key in ("town/a/b.mp4", "town/a/b.mp4x"):
@@ -321,6 +335,59 @@ def test_what_answers_is_no_store() -> None:
         with pytest.raises(StorageError, match="is no S3 store"):
             list(other.keys())
         thread.join(10)
+
+
+def answering(status: int, code: str, message: str = "") -> Iterator[str]:
+    """A store that says one thing only: what cannot be had from a real one here."""
+    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode() if code else b""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(status)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_HEAD(self) -> None:
+            self.send_response(404)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "said"),
+    [
+        (507, "InsufficientStorage", DiskFull, "is full"),
+        (507, "", DiskFull, "is full"),
+        (403, "QuotaExceeded", DiskFull, "give it room"),
+        (503, "SlowDown", StoreAway, "just now"),
+        (500, "InternalError", StoreAway, "asked again by itself"),
+        (502, "", StoreAway, "just now"),
+        (429, "", StoreAway, "just now"),
+        (403, "ExpiredToken", StoreDenied, "have expired"),
+        (400, "AuthorizationHeaderMalformed", StorageError, r"set \[objects\].region"),
+        (403, "ObjectLocked", Locked, "is locked"),
+        (404, "NoSuchBucket", BucketMissing, "linli objects apply"),
+        (400, "InvalidArgument", StorageError, "sse_key"),
+        (418, "SomethingNew", StorageError, "SomethingNew"),
+    ],
+)
+def test_what_stores_say(status: int, code: str, kind: type[LinliError], said: str) -> None:
+    for url in answering(status, code, "a reason"):
+        objects = S3Objects(S3Place(url=url, bucket="raw", access="a", secret="b"))
+        with pytest.raises(kind, match=said) as told:
+            objects.put("a", b"b")
+        assert type(told.value) is kind
+        assert told.value.retriable == (kind in (DiskFull, StoreAway))
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ function joint(detail) {
 
 // What is wrong with a camera, a sensor or the box, in the page's language; the server says it in English, and
 // with what only it knows: addresses, figures.
-const WITH_FIGURES = new Set(["connection", "clock", "disk", "onvif", "mqtt"]);
+const WITH_FIGURES = new Set(["connection", "clock", "disk", "onvif", "mqtt", "uploads"]);
 export function fault({ what, message, state = "raised" }) {
   const [kind] = what.split(" ");
   if (language() === "en" || state !== "raised" || !has(`mend.${kind}`)) return message;

@@ -82,6 +82,11 @@ SELECT e.epoch, e.info, e.end_pts, e.reason, a.body
 FROM epochs e JOIN anchors a USING (camera, stream, epoch)
 WHERE e.camera = ? AND e.stream = ? ORDER BY e.epoch, a.n
 
+-- name: epoch
+SELECT e.epoch, e.info, e.end_pts, e.reason, a.body
+FROM epochs e JOIN anchors a USING (camera, stream, epoch)
+WHERE e.camera = ? AND e.stream = ? AND e.epoch = ? ORDER BY a.n
+
 -- name: open_epochs
 SELECT camera, stream, epoch FROM epochs WHERE end_pts IS NULL ORDER BY camera, stream, epoch
 

@@ -15,7 +15,7 @@ CREATE TABLE items (
     why       TEXT    NOT NULL DEFAULT '',
     ended_us  INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
-CREATE INDEX items_in_turn ON items (state, urgent, from_us, key);
+CREATE INDEX items_in_turn ON items (state, urgent, from_us, key, bytes);
 
 -- Up to which offset of a journal its segments are in here.
 CREATE TABLE positions (

@@ -26,7 +26,8 @@ WHERE state = ? ORDER BY urgent, from_us, key LIMIT ?
 
 -- name: newest
 SELECT key, kind, path, sha256, bytes, from_us, to_us, state, begun, why FROM items
-WHERE state = ? AND urgent = 1 AND from_us >= ? ORDER BY from_us DESC, key DESC
+WHERE state = ?1 AND urgent = 1 AND from_us >= ?2 AND (from_us, key) < (?3, ?4)
+ORDER BY from_us DESC, key DESC LIMIT ?5
 
 -- name: state
 SELECT state, bytes FROM items WHERE key = ?
