@@ -22,6 +22,7 @@ from cli import (
     presets,
     running,
     sensors,
+    store,
     watching,
 )
 from events.errors import LinliError
@@ -59,6 +60,7 @@ ROOMS = (
     sensors,
     presets,
     objects,
+    store,
 )
 for room in ROOMS:
     for command in room.COMMANDS:

@@ -55,7 +55,7 @@ class PostgresStore:
     """The store of a site or a city.
 
     Args:
-        url: `postgresql://[user@]host[:port]/database`.
+        url: `postgresql://[user@]host[:port]/database`, or the address made of it.
         login: user and password; without it, those of the url and of libpq's own places.
 
     Raises:
@@ -64,8 +64,8 @@ class PostgresStore:
         StorageError: it does, and cannot be used: wrong login, no database, or not this Linli's form.
     """
 
-    def __init__(self, url: str, login: Credentials | None = None) -> None:
-        self._address = Address(url, login)
+    def __init__(self, url: str | Address, login: Credentials | None = None) -> None:
+        self._address = Address(url, login) if isinstance(url, str) else url
         self._writing = Links(self._address, _WRITERS, _WRITING)
         self._reading = Links(self._address, _READERS, _READING)
         try:
