@@ -248,7 +248,7 @@ class Relay(Service):
         if sender.failure is not None:
             self._failed(outbox, sender.failure)
         now = self._clock.monotonic()
-        if outbox.in_flight and now >= self._due["check"]:
+        if (outbox.in_flight or self._resting) and now >= self._due["check"]:
             self._check(outbox, sender, now)
         if now >= self._due["rate"]:
             self._count(outbox, now)

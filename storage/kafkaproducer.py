@@ -14,7 +14,7 @@ was sent before. `check` says so, and is to be called every few seconds while so
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
@@ -43,12 +43,8 @@ from kafka.partitioner.default import murmur2
 from kafka.producer.future import FutureRecordMetadata
 from kafka.protocol.producer import ProduceRequest
 
-from events.errors import LinliError, StorageError
-
-
-def trouble(error: BaseException) -> StorageError:  # until storage/kafka.py is there
-    return StorageError(f"Kafka: {type(error).__name__}: {error}")
-
+from events.errors import BusAway, LinliError
+from storage.kafka import Brokers, arguments, trouble
 
 TIMEOUT_S = 10.0
 """How long a request may take."""
@@ -121,10 +117,8 @@ class Failure(NamedTuple):
         return trouble(self.error)
 
 
-class TopicsChanged(StorageError):
+class TopicsChanged(BusAway):
     """A topic was made anew, or has other partitions: what was known of it is void."""
-
-    retriable = True
 
 
 def _anew(name: str) -> TopicsChanged:
@@ -135,9 +129,8 @@ class KafkaSender:
     """Any thread opens and closes it; one sends.
 
     Args:
-        arguments: of the connection, by kafka-python's names.
+        brokers: where they are, and who we are.
         names: what topics are sent to.
-        compression: lz4, gzip or none.
 
     Attributes:
         topics: those that can be written, by name.
@@ -147,14 +140,15 @@ class KafkaSender:
         LinliError: the brokers do not answer, or refuse; says how to mend it.
     """
 
-    def __init__(self, arguments: Mapping[str, Any], names: list[str], compression: str = "lz4") -> None:
+    def __init__(self, brokers: Brokers, names: Sequence[str]) -> None:
         self.failure: Failure | None = None
         self.ended = threading.Event()
+        self._brokers = brokers
         self._names = sorted(names)
         self._producer: KafkaProducer | None = None
         self._admin: KafkaAdminClient | None = None
         timeout = int(TIMEOUT_S * 1000)
-        common = {"request_timeout_ms": timeout, "bootstrap_timeout_ms": timeout, **arguments}
+        common = {"request_timeout_ms": timeout, "bootstrap_timeout_ms": timeout // 2, **arguments(brokers)}
         try:
             self._admin = KafkaAdminClient(**common)
             self.topics, self.missing = self._look()
@@ -171,15 +165,17 @@ class KafkaSender:
                 linger_ms=LINGER_MS,
                 batch_size=min(BATCH_BYTES, least),
                 max_request_size=max((t.max_bytes for t in self.topics.values()), default=1 << 20),
-                compression_type=None if compression == "none" else compression,
+                compression_type=None if brokers.compression == "none" else brokers.compression,
                 partitioner=_Fixed({n: t.partitions for n, t in self.topics.items()}),
                 allow_auto_create_topics=False,
                 kafka_client=lambda **more: _Client(self._answered, **more),
                 metrics_enabled=False,
             )
+            for name in self.topics:  # or the first `send` to each would wait for it
+                self._producer.partitions_for(name)
         except (KafkaError, OSError, ValueError) as e:
             self.close()
-            raise trouble(e) from e
+            raise trouble(e, self._brokers) from e
         except BaseException:
             self.close()
             raise
@@ -195,7 +191,7 @@ class KafkaSender:
         try:
             now, missing = self._look()
         except (KafkaError, OSError, ValueError) as e:
-            raise trouble(e) from e
+            raise trouble(e, self._brokers) from e
         for name, topic in self.topics.items():
             found = now.get(name)
             if found is None:
@@ -228,7 +224,7 @@ class KafkaSender:
         assert self._producer is not None
         try:
             future = self._producer.send(topic, value, key, headers)
-        except (KafkaError, ValueError) as e:
+        except (KafkaError, RuntimeError, ValueError) as e:  # Runtime: it has ended meanwhile
             self._end(Failure(mark, topic, e))
             assert self.failure is not None
             raise self.failure.told from e

@@ -17,6 +17,7 @@ from events.ids import event_id
 from events.topics import topics
 from pipeline.relay import Relay, RelaySettings, Sender
 from storage.journal import Journal
+from storage.kafka import Brokers
 from storage.kafkaproducer import KafkaSender
 from testbed.happenings import Street
 
@@ -96,9 +97,10 @@ def large(source: str, sequence: int, size: int) -> Event:
     return event(source, "health", sequence, Health(what="disk", state="note", message=text))
 
 
-def opened(arguments: Mapping[str, Any]) -> Callable[[Sequence[str]], Sender]:
+def opened(bootstrap: str, **more: Any) -> Callable[[Sequence[str]], Sender]:
     """How a relay reaches the broker."""
-    return lambda names: KafkaSender(arguments, list(names))
+    brokers = Brokers(bootstrap=(bootstrap,), prefix="", **more)
+    return lambda names: KafkaSender(brokers, names)
 
 
 def relay(

@@ -6,7 +6,7 @@ import random
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, Ne
 
 from events.clock import SystemClock
 from events.events import Health
+from ingest.credentials import Credentials
+from pipeline.relay import Sender
 from storage.journal import Journal
 from testbed.cable import Cable
 from testbed.kafka import Kafka
@@ -91,7 +93,7 @@ def test_everything_arrives_in_order_and_once(
     for _ in range(3):  # three lives that end well
         journal.append(source.events(3000))
         journal.flush()
-        with running(relay(journal, opened(at(kafka)), names, status=tmp_path / "relay.json")):
+        with running(relay(journal, opened(kafka.bootstrap), names, status=tmp_path / "relay.json")):
             journal.append(source.events(1000))
             until(lambda: all_sent(journal))
     seen = OnTopics(at(kafka), names)
@@ -111,7 +113,7 @@ def test_relay_killed_at_random(kafka: Kafka, tmp_path: Path, topic_prefix: str)
 
     def send(stop: threading.Event) -> None:
         journal = Journal(path, SystemClock(), group_s=0.01)
-        with running(relay(journal, opened(at(kafka)), names)):
+        with running(relay(journal, opened(kafka.bootstrap), names)):
             stop.wait()
         journal.close()
 
@@ -139,7 +141,7 @@ def test_relay_killed_at_random(kafka: Kafka, tmp_path: Path, topic_prefix: str)
 def test_broker_killed_and_restarted_on_its_disk(own: Kafka, journal: Journal, topic_prefix: str) -> None:
     names = make_topics(at(own), topic_prefix)
     chance = random.Random(SEED)
-    with running(relay(journal, opened(at(own)), names)):
+    with running(relay(journal, opened(own.bootstrap), names)):
         with Feeding(journal, SEED):
             for _ in range(3):
                 time.sleep(0.5 + chance.random())
@@ -158,7 +160,7 @@ def test_broker_hangs_for_longer_than_a_request_may_take(
     own: Kafka, journal: Journal, topic_prefix: str
 ) -> None:
     names = make_topics(at(own), topic_prefix)
-    with running(relay(journal, opened(at(own)), names)):
+    with running(relay(journal, opened(own.bootstrap), names)):
         with Feeding(journal, SEED, a_second=100):
             time.sleep(1.5)
             own.pause()
@@ -182,7 +184,7 @@ def test_packets_lost_and_the_cable_cut(journal: Journal, tmp_path: Path, topic_
     try:
         apache(started(server))
         names = make_topics(at(server), topic_prefix)
-        with running(relay(journal, opened(at(server)), names)):
+        with running(relay(journal, opened(server.bootstrap), names)):
             with Feeding(journal, SEED, a_second=100):
                 time.sleep(1)
                 cable.lose(0.3)
@@ -200,7 +202,7 @@ def test_packets_lost_and_the_cable_cut(journal: Journal, tmp_path: Path, topic_
 @pytest.mark.slow
 def test_broker_comes_back_empty(own: Kafka, journal: Journal, topic_prefix: str) -> None:
     names = make_topics(at(own), topic_prefix)
-    with running(relay(journal, opened(at(own)), names)):
+    with running(relay(journal, opened(own.bootstrap), names)):
         with Feeding(journal, SEED, a_second=100):
             time.sleep(2)
             own.wipe()
@@ -216,7 +218,7 @@ def test_a_topic_made_anew_under_the_relay(kafka: Kafka, journal: Journal, topic
     names = make_topics(at(kafka), topic_prefix)
     source = Source(SEED)
     journal.append(source.events(1000))
-    with running(relay(journal, opened(at(kafka)), names)):
+    with running(relay(journal, opened(kafka.bootstrap), names)):
         until(lambda: all_sent(journal))
         admin = KafkaAdminClient(**at(kafka))
         admin.delete_topics([names["alert"]])
@@ -237,7 +239,8 @@ def test_what_has_a_topic_goes_on_while_another_is_missing(
     names = make_topics(at(kafka), topic_prefix, ["count", "health", "sensor"]) | names_of(topic_prefix)
     source = Source(SEED)
     journal.append(source.events(2000))
-    with running(relay(journal, opened(at(kafka)), names)):
+    journal.flush()
+    with running(relay(journal, opened(kafka.bootstrap), names)):
         until(lambda: ("topics", "raised") in [said[:2] for said in health(journal)])
         there = {family: name for family, name in names.items() if family != "alert"}
         others = [family for family in FAMILIES if family != "alert"]
@@ -256,13 +259,13 @@ def test_what_has_a_topic_goes_on_while_another_is_missing(
 
 def test_partitions_are_added(kafka: Kafka, journal: Journal, topic_prefix: str) -> None:
     names = make_topics(at(kafka), topic_prefix)
-    with running(relay(journal, opened(at(kafka)), names)), Feeding(journal, SEED, a_second=400):
+    with running(relay(journal, opened(kafka.bootstrap), names)), Feeding(journal, SEED, a_second=400):
         time.sleep(1)
         admin = KafkaAdminClient(**at(kafka))
         admin.create_partitions({names["count"]: NewPartitions(18)})
         admin.close()
         time.sleep(5)
-    with running(relay(journal, opened(at(kafka)), names)):
+    with running(relay(journal, opened(kafka.bootstrap), names)):
         until(lambda: all_sent(journal))
     wanted = {(e.source, e.sequence) for e in (r.event for r in journal.read(0, 1_000_000, ("count",)))}
     seen = OnTopics(at(kafka), names)
@@ -279,7 +282,7 @@ def test_too_large_is_set_aside_and_what_follows_goes_on(
     journal.append(Source(SEED).events(500))
     first, second = "/site/camera/large1", "/site/camera/large2"
     journal.append([large(first, 0, 500), large(first, 1, 100_000), large(first, 2, 500)])
-    with running(relay(journal, opened(at(kafka)), names)):
+    with running(relay(journal, opened(kafka.bootstrap), names)):
         until(lambda: all_sent(journal))
         admin = KafkaAdminClient(**at(kafka))
         resource = ConfigResource(ConfigResourceType.TOPIC, names["health"], {"max.message.bytes": "20000"})
@@ -305,21 +308,21 @@ def test_a_wrong_password_is_told_and_mended(
     admin = KafkaAdminClient(**at(secure_kafka))
     allow(admin, topic_prefix)
     admin.close()
-    login = {
-        "bootstrap_servers": [secure_kafka.sasl],
-        "security_protocol": "SASL_PLAINTEXT",
-        "sasl_mechanism": "SCRAM-SHA-512",
-        "sasl_plain_username": "box",
-        "sasl_plain_password": "wrong",
-    }
+    password = "wrong"
+
+    def connect(topics: Sequence[str]) -> Sender:
+        login = Credentials("box", password)
+        return opened(secure_kafka.sasl_tls, security="SASL_SSL", ca=str(secure_kafka.ca), login=login)(
+            topics
+        )
+
     journal.append(Source(SEED).events(500))
-    with running(relay(journal, lambda topics: opened(dict(login))(topics), names)):
+    with running(relay(journal, connect, names)):
         until(lambda: health(journal))
         [(what, state, text)] = health(journal)
         assert (what, state) == ("bus", "raised")
-        assert "password" in text
-        assert "wrong" not in text.replace("wrong password", "")
-        login["sasl_plain_password"] = USERS["box"]
+        assert "refuses the user or password of [bus] credentials" in text
+        password = USERS["box"]
         until(lambda: all_sent(journal))
     OnTopics(at(secure_kafka), names).agree(journal, what="the password was wrong, and was mended")
     assert [said[1] for said in health(journal)] == ["raised", "cleared"]
@@ -362,7 +365,7 @@ def test_the_brokers_disk_is_full(journal: Journal, tmp_path: Path, topic_prefix
         apache(started(server))
         names = make_topics(at(server), topic_prefix)
         source = Source(SEED)
-        with running(relay(journal, opened(at(server)), names)):
+        with running(relay(journal, opened(server.bootstrap), names)):
             journal.append(source.events(500))
             until(lambda: all_sent(journal))
             filler = folder / "filler"
@@ -397,12 +400,12 @@ def test_a_clock_that_differs_from_the_brokers_is_told(
 ) -> None:
     names = make_topics(at(kafka), topic_prefix)
     journal.append(Source(SEED).events(300))
-    with running(relay(journal, opened(at(kafka)), names, clock=Ahead())):
+    with running(relay(journal, opened(kafka.bootstrap), names, clock=Ahead())):
         until(lambda: all_sent(journal))
         until(lambda: health(journal))
     [(what, state, text)] = health(journal)
     assert (what, state) == ("clock", "raised")
     assert "ahead of" in text
-    with running(relay(journal, opened(at(kafka)), names)):
+    with running(relay(journal, opened(kafka.bootstrap), names)):
         journal.note(BOX, Health(what="disk", state="note", message="so that something is sent"), 0)
         until(lambda: health(journal)[-1][:2] == ("clock", "cleared"))
