@@ -42,6 +42,9 @@ class BusSection(Section, frozen=True, kw_only=True):
     """Copies of each topic that `linli topics apply` asks for; 3 where there are three brokers."""
     families: tuple[Family, ...] = ()
     """Families of events that leave the box; empty: all."""
+    outbox_gb: Annotated[float, msgspec.Meta(ge=0)] = 10.0
+    """The journal's size from which events that are older than `keep_days` and that Kafka never had go: the
+    least important families first, alerts last, each loss a health event. 0: they wait for ever."""
     projector: bool = True
     """Whether this box keeps a store of its own from its journal, for its page and for its housekeeping, so
     that it works while it is cut off. false: it reads `[store]`, which `linli serve` fills from Kafka."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from events.clock import Clock
 from events.errors import StorageError
 from events.events import Health
-from pipeline import evidence, faults, joint, portraits, projector
+from pipeline import evidence, faults, joint, outbox, portraits, projector
 from pipeline.service import Service
 from storage.journal import Journal
 from storage.retention import Hold, Limits, plan, sized, sweep
@@ -21,7 +21,7 @@ EVERY_S = 30.0
 OLD_EVERY_S = 3600.0
 """How often what is not footage is looked through."""
 
-OURS = frozenset({projector.GROUP, evidence.GROUP, faults.GROUP, joint.GROUP, portraits.GROUP})
+OURS = frozenset({projector.GROUP, evidence.GROUP, faults.GROUP, joint.GROUP, portraits.GROUP, outbox.GROUP})
 """Consumers that come back by themselves."""
 
 
