@@ -20,8 +20,9 @@ its video shows people as the camera sees them, its stills are pixelated. `plain
 not pixelated, one object at a time and for a stated purpose, and live stills that are not. `judge` is to say
 whether an alert was true, false or not wanted: what is learned, and when it warns, follows that. `faces` is
 the list of captured faces and their pixelated crops; with `plain` as well, to open a sealed original (that
-takes a passphrase, too) and to delete a capture. A bearer's token is never kept, only its SHA-256, and
-compared in constant time.
+takes a passphrase, too) and to delete a capture. `metrics` is /metrics for a scraper: how the box is doing,
+without the figures that are about people (for those `alerts`). A bearer's token is never kept, only its
+SHA-256, and compared in constant time.
 """
 
 import hashlib
@@ -39,7 +40,7 @@ from starlette.requests import HTTPConnection
 from events.clock import Clock
 from events.errors import ConfigError
 
-Right = Literal["alerts", "faces", "judge", "live", "plain"]
+Right = Literal["alerts", "faces", "judge", "live", "metrics", "plain"]
 MIN_TOKEN = 16
 COOKIE = "linli_session"
 SESSION_S = 12 * 3600.0
@@ -55,7 +56,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rights: tuple[Right, ...]
     """alerts: page, counts, pixelated pictures. live: people as the camera sees them.
     plain: unpixelated, for a purpose. judge: say what an alert was.
-    faces: pixelated crops of captured faces; with plain, open and delete them."""
+    faces: pixelated crops of captured faces; with plain, open and delete them.
+    metrics: how the box is doing, for a scraper; nothing about people."""
     loopback: bool = False
     """Whoever sits at this machine, without a token."""
     token_file: str = ""

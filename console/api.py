@@ -229,15 +229,41 @@ def health(request: Request) -> Response:
 
 
 def healthz(request: Request) -> Response:
-    """GET /healthz: 200 while the store and the journal can be read and the journal can write."""
+    """GET /healthz: 200 while the store and the journal can be read and the journal can write.
+
+    Needs no right, and tells in one word each what is wrong: journal, store.
+    """
+    return _health(_wrong(console_of(request)))
+
+
+def readyz(request: Request) -> Response:
+    """GET /readyz: 200 while the page can be used: as /healthz, and the store has begun to be filled."""
     console = console_of(request)
+    wrong = _wrong(console)
+    if not wrong and console.journal.last_offset() and not console.projected():
+        wrong = [] if console.store.sizes().events else ["projector"]
+    return _health(wrong)
+
+
+def _wrong(console: Console) -> list[str]:
+    wrong = []
+    try:
+        console.journal.last_offset()
+        if not console.journal.healthy:
+            wrong.append("journal")
+    except StorageError:
+        wrong.append("journal")
     try:
         console.store.sizes()
-        console.journal.last_offset()
-        ready = console.journal.healthy
     except StorageError:
-        ready = False
-    return JSONResponse({"status": "ok" if ready else "failing"}, 200 if ready else 503)
+        wrong.append("store")
+    return wrong
+
+
+def _health(wrong: list[str]) -> Response:
+    if wrong:
+        return JSONResponse({"status": "failing", "wrong": wrong}, 503)
+    return JSONResponse({"status": "ok"})
 
 
 def who(request: Request) -> Response:

@@ -7,6 +7,7 @@ server = ConsoleServer(app, "127.0.0.1", 8080)      # console/server.py
 from collections.abc import Sequence
 from pathlib import Path
 
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -57,6 +58,7 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
     log_name: str = "",
     faces: FacesSettings = NO_FACES,
     identity: Path | None = None,
+    figures: Sequence[Collector] = (),
 ) -> Starlette:
     """The application.
 
@@ -69,6 +71,7 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
         log_name: by which the projector knows the journal in the store (`store.offset`); its id by default.
         faces: what is kept of captured faces.
         identity: protected file that opens their originals; None: nothing can be opened here.
+        figures: of the box, for /metrics; nothing about people.
     """
     console = Console(
         site=site,
@@ -85,6 +88,7 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
         faces=faces,
         opener=Opener(identity, clock),
         log_name=log_name or journal.id,
+        figures=tuple(figures),
     )
     app = Starlette(
         routes=_routes(),
@@ -107,6 +111,7 @@ def _routes() -> list[BaseRoute]:
         Route("/", _page, methods=["GET"]),
         Route("/static/{name}", _static, methods=["GET"]),
         Route("/healthz", api.healthz, methods=["GET"]),
+        Route("/readyz", api.readyz, methods=["GET"]),
         Route("/metrics", metrics.metrics, methods=["GET"]),
         Route("/api/session", api.who, methods=["GET"]),
         Route("/api/session", api.sign_in, methods=["POST"]),

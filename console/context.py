@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from prometheus_client.registry import Collector
 from starlette.requests import HTTPConnection
 
 from console.access import AccessPolicy, Right, Sessions, Viewer, identify
@@ -19,7 +20,7 @@ from storage.store import Store
 
 MAX_STREAMS = 64
 """Live views, and as many event streams, at once."""
-_PIXELATED = ("alerts", "faces", "judge")
+_PIXELATED = ("alerts", "faces", "judge", "metrics")
 """Rights that show nothing plain."""
 
 
@@ -42,6 +43,8 @@ class Console:
     opener: Opener
     log_name: str
     """By which the projector knows the journal in the store."""
+    figures: tuple[Collector, ...] = ()
+    """Of the box, for /metrics: nothing about people."""
     live: int = 0
     """Live views open now."""
     pushes: int = 0

@@ -19,14 +19,26 @@ class ConsoleServer:
 
     Args:
         port: 0 takes a free one.
+        table: of the site file, for messages.
+        what: is served, for messages.
 
     Attributes:
         url: where the page is, once started.
     """
 
-    def __init__(self, app: Starlette, host: str = "127.0.0.1", port: int = 8080) -> None:
+    def __init__(
+        self,
+        app: Starlette,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        *,
+        table: str = "[console]",
+        what: str = "the console",
+    ) -> None:
         self._host = host
         self._port = port
+        self._table = table
+        self._what = what
         self.url = ""
         self._server = _Server(
             uvicorn.Config(
@@ -55,14 +67,14 @@ class ConsoleServer:
         Raises:
             ConfigError: the address cannot be had.
         """
-        listener = listen(self._host, self._port, "[console]", "the console cannot listen")
+        listener = listen(self._host, self._port, self._table, f"{self._what} cannot be served")
         self.url = url("http", self._host, listener)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, name="console", daemon=True
         )
         self._thread.start()
         if not self._server.ready.wait(10):
-            raise ConfigError(f"the console did not start on {self.url}; its log says why")
+            raise ConfigError(f"{self._what} did not start on {self.url}; the log says why")
 
     def stop(self) -> None:
         """Cut off who is watching, and release the port. May be called twice."""
