@@ -47,7 +47,7 @@ LOST_S = 60.0
 
 PATIENCE_S = 600.0
 """So long a segment waits for its trace to be finished; then it goes with what there is."""
-_NOT_YET_S = 5.0
+_NOT_YET_S = 2.0
 
 PATIENT = 3
 """Failures in a row from which on a store that is merely away is told."""

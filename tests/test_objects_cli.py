@@ -13,18 +13,23 @@ from click.testing import CliRunner, Result
 
 from cli import settings, shipping, wiring
 from cli.main import main
-from events.clock import ManualClock
+from events.clock import ManualClock, SystemClock
 from events.errors import ConfigError
+from events.events import Health
 from pipeline.gathering import item_of
 from pipeline.replay import Replayer
 from pipeline.restoring import find, restore
+from storage.papers import papers_key, read_papers
 from storage.retention import Hold
+from storage.rows import SegmentRow
 from storage.s3objects import S3Objects
+from testbed.rtsp import GstServer
 from testbed.s3 import S3
 from tests.loopmaker import draw, visits
 from tests.recorded import Recorded, open_site, record
 from tests.servers import started
 from tests.shipworks import rounds
+from tests.siteworks import Site, site_file, until
 
 
 def section(s3: S3, bucket: str, more: str = "") -> str:
@@ -322,3 +327,42 @@ def test_over_tls(tmp_path: Path, site: Recorded, monkeypatch: pytest.MonkeyPatc
         result = linli("check", trusted.path)
         assert (result.exit_code, states(result)["encryption"]) == (0, "ok")
         tls.remove()
+
+
+def test_a_running_site_copies_what_it_records(
+    tmp_path: Path, s3: S3, bucket: str, gst_server: GstServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an installer starts it, twice: what the first run recorded is in the store after the second."""
+    monkeypatch.setenv("STORE", f"{s3.access}:{s3.secret}")
+    path = site_file(tmp_path, {"gate": gst_server.url("plain")})
+    loaded = with_objects(path, section(s3, bucket))
+    store = S3Objects(shipping.s3_place(loaded, os.environ))
+    footage = wiring.Paths(loaded.data).footage
+
+    def recorded() -> list[SegmentRow]:
+        journal = wiring.open_journal(loaded, SystemClock())
+        try:
+            return [row for row in journal.segments() if row.state != "open"]
+        finally:
+            journal.close()
+
+    first = Site(path)
+    try:
+        until(recorded, 40, "a segment")
+        first.end()
+    finally:
+        first.close()
+    rows = recorded()
+    second = Site(path)
+    try:
+        wanted = {papers_key(row.path) for row in rows}
+        until(lambda: wanted <= set(store.keys("footage/")), 60, "the copies of the first run")
+        assert not [e for e in second.events() if isinstance(e.data, Health) and e.data.what == "uploads"]
+        second.end()
+    finally:
+        second.close()
+    for row in rows:
+        papers = read_papers(store.get(papers_key(row.path)) or b"", row.path)
+        assert papers.row.sha256 == row.sha256
+        for name in (row.path, row.trace_path):
+            assert store.get(f"footage/{name}") == (footage / name).read_bytes()
