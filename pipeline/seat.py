@@ -15,6 +15,11 @@ from typing import Any, NamedTuple
 
 from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    NotCoordinatorError,
+)
 from kafka.future import Future
 from kafka.structs import MemberState
 
@@ -182,7 +187,7 @@ class Seat:
             BusError: the brokers cannot be asked.
         """
         with told(self._brokers), contextlib.closing(KafkaAdminClient(**self._arguments())) as admin:
-            group = admin.describe_groups([self.topic]).get(self.topic, {})
+            group = self._describe(admin)
         for member in group.get("members", ()):
             name, _, instance = str(member["client_id"]).rpartition(".")
             if name == self._box and instance != self._instance:
@@ -218,6 +223,18 @@ class Seat:
             if self._clock.monotonic() > until:
                 raise self.conflict(twin)
             self._clock.sleep(1.0)
+
+    def _describe(self, admin: KafkaAdminClient) -> dict[str, Any]:
+        """The group as the brokers see it; ones that have just started need a moment to know."""
+        until = self._clock.monotonic() + PATIENCE_S
+        while True:
+            try:
+                found: dict[str, Any] = admin.describe_groups([self.topic]).get(self.topic, {})
+                return found
+            except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError):
+                if self._clock.monotonic() > until:
+                    raise
+                self._clock.sleep(0.2)
 
     def _arguments(self) -> dict[str, Any]:
         return {

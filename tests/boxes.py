@@ -39,8 +39,11 @@ def make_topics(kafka: Kafka, prefix: str, shares: int) -> None:
 class LightBox:
     """A box of `tests.lightbox`. It is started again on the same folder."""
 
-    def __init__(self, kafka: Kafka, prefix: str, name: str, folder: Path, shares: int = 4) -> None:
+    def __init__(
+        self, kafka: Kafka, prefix: str, name: str, folder: Path, shares: int = 4, when_cut: str = "go-on"
+    ) -> None:
         self.name, self.folder = name, folder
+        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), "WHEN_CUT": when_cut}
         self._log = folder.with_suffix(".log").open("a")
         self._command = [
             sys.executable, "-m", "tests.lightbox", kafka.bootstrap, prefix, name, str(folder), str(shares)
@@ -49,12 +52,19 @@ class LightBox:
 
     def start(self) -> "LightBox":
         (self.folder / "cluster.json").unlink(missing_ok=True)
-        self.process = subprocess.Popen(self._command, cwd=ROOT, stdout=self._log, stderr=self._log)
+        self.process = subprocess.Popen(
+            self._command, cwd=ROOT, env=self._environment, stdout=self._log, stderr=self._log
+        )
         return self
 
     @property
     def status(self) -> ClusterStatus | None:
         return read_status(self.folder / "cluster.json")
+
+    @property
+    def state(self) -> str:
+        """What it says of itself."""
+        return self.status.state if self.status else ""
 
     @property
     def shares(self) -> set[int]:
@@ -160,7 +170,3 @@ def _expected(events: list[Event]) -> dict[str, set[int]]:
             assert event.time_us not in found[event.source], "one claim, one worker"
             found[event.source].add(event.time_us)
     return found
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT)}

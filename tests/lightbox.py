@@ -1,10 +1,10 @@
 """A box without video: its seat, claims, supervisor and workers are real; a worker counts the time instead of
 people.
 
-    python -m tests.lightbox BOOTSTRAP PREFIX NAME FOLDER SHARES
+    [WHEN_CUT=stop] python -m tests.lightbox BOOTSTRAP PREFIX NAME FOLDER SHARES
 
-Every camera crosses its line once in each step of `STEP_US` by the wall clock, whoever reads it: so two boxes that
-read a camera at once say the very same, and after all is over each step counts once.
+Every camera crosses its line once in each step of `STEP_US` by the wall clock, whoever reads it: so two boxes
+that read a camera at once say the very same, and after all is over each step counts once.
 """
 
 import os
@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Literal
 
 from events.clock import SystemClock
 from events.events import ClaimTaken, Crossing, Event, camera_source
@@ -55,10 +56,11 @@ def box(bootstrap: str, prefix: str, name: str, folder: Path, shares: int) -> in
         clock,
     )
     brokers = Brokers(bootstrap=(bootstrap,), prefix=prefix)
-    plan = Plan(box=name, cameras=CAMERAS, shares=shares, when_cut="go-on", session_s=6.0)
+    when_cut: Literal["go-on", "stop"] = "stop" if os.environ.get("WHEN_CUT") == "stop" else "go-on"
+    plan = Plan(box=name, cameras=CAMERAS, shares=shares, when_cut=when_cut, session_s=6.0)
 
     def tell(state: str, text: str, detail: object) -> None:
-        print(f"{time.time():.2f} {state}: {text}", flush=True)
+        print(f"{time.time():.2f} {state}: {text} {detail}", flush=True)
 
     member = Membership(plan, Claims(brokers, f"{prefix}.claims"), crew, folder, clock, tell, stop.set)
     seat = Seat(

@@ -11,6 +11,7 @@ import pytest
 
 from testbed.kafka import Kafka
 from tests.boxes import LightBox, count_once, make_topics, newest, settled
+from tests.servers import apache, started
 from tests.siteworks import until
 
 SWAPS = int(os.environ.get("LINLI_SWAPS", "3"))
@@ -35,7 +36,7 @@ def make_box(kafka: Kafka, topic_prefix: str, tmp_path: Path) -> Iterator[MakeBo
         box.close()
 
 
-def test_a_second_box_takes_its_share_and_streams_that_stay_go_on(make_box: MakeBox, tmp_path: Path) -> None:
+def test_a_second_box_takes_its_share_and_what_stays_goes_on(make_box: MakeBox, tmp_path: Path) -> None:
     first = make_box("first").start()
     settled(first)
     second = make_box("second").start()
@@ -84,3 +85,74 @@ def test_swaps(make_box: MakeBox, tmp_path: Path) -> None:
     assert counted > 100
     if done["hang"]:
         assert superseded > 0  # the test is one: what hung went on for a moment
+
+
+@pytest.fixture(scope="module")
+def cut_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A broker that hangs and is killed; an empty group waits for more, as brokers do unless told otherwise."""
+    server = Kafka(tmp_path_factory.mktemp("cut"), settings={"group.initial.rebalance.delay.ms": "3000"})
+    yield apache(started(server))
+    server.remove()
+
+
+def test_cut_off_one_goes_on_and_one_stops_as_the_site_says(cut_kafka: Kafka, tmp_path: Path) -> None:
+    prefix = "cut"
+    make_topics(cut_kafka, prefix, 4)
+    boxes = [
+        LightBox(cut_kafka, prefix, name, tmp_path / name, when_cut=when_cut).start()
+        for name, when_cut in (("east", "go-on"), ("west", "stop"))
+    ]
+    east, west = boxes
+    try:
+        until(lambda: len(east.shares) == len(west.shares) == 2, 40, "each has its share")
+        settled(east, west)
+        until(lambda: len(newest(east)) >= 2 and len(newest(west)) >= 2, 20, "their workers are at work")
+        before, claims = east.shares, (len(newest(east)), len(newest(west)))
+        cut_kafka.pause()
+        for box in boxes:
+            until(lambda box=box: box.state == "cut-off", 30, "it notices that it is cut off")
+        until(lambda: not west.shares, 20, "one reads nothing any more")
+        assert east.shares == before
+        seen = len(east.events())
+        until(lambda: len(east.events()) > seen + 10, 20, "the other goes on counting")
+        still = len(west.events())
+        time.sleep(1)
+        assert len(west.events()) == still
+        cut_kafka.resume()
+        settled(east, west)
+        until(lambda: east.state == west.state == "member", 30, "both are among the others again")
+        assert east.shares == before
+        assert len(newest(east)) == claims[0]  # its streams went on untouched
+        until(lambda: len(newest(west)) > claims[1], 20, "the other began anew")
+        assert "cut off from the other boxes" in east.log
+        assert "among the others again" in east.log
+        assert [box.end() for box in boxes] == [0, 0]
+        count_once(boxes, tmp_path / "store.db", 2)
+    finally:
+        cut_kafka.resume()
+        for box in boxes:
+            box.close()
+
+
+def test_a_start_without_brokers_reads_what_was_read_last(cut_kafka: Kafka, tmp_path: Path) -> None:
+    prefix = "alone"
+    make_topics(cut_kafka, prefix, 4)
+    box = LightBox(cut_kafka, prefix, "east", tmp_path / "east").start()
+    try:
+        settled(box)
+        until(lambda: len(newest(box)) == 4, 20, "it reads")
+        tokens = {c.token for c in newest(box)}
+        assert box.end() == 0
+        cut_kafka.kill()
+        box.start()
+        until(lambda: len(newest(box, 4)) == 4, 40, "it reads again, by itself")
+        assert {c.token for c in newest(box, 4)} == tokens
+        assert box.state == "cut-off"
+        cut_kafka.start()
+        until(lambda: box.state == "member", 40, "it is among the others again")
+        time.sleep(1)
+        assert len(newest(box)) == 8  # nobody was there meanwhile: nothing begins anew
+        assert box.end() == 0
+    finally:
+        cut_kafka.start()
+        box.close()

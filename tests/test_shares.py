@@ -42,7 +42,7 @@ def test_what_is_held_is_kept(tmp_path: Path) -> None:
     assert kept.tokens(1) == {}
 
 
-def test_a_share_that_is_cut_otherwise_now_is_not_held(tmp_path: Path) -> None:
+def test_a_share_that_is_cut_otherwise_now_is_not_held() -> None:
     held = Held(box="east", shares={0: {"gate": 7}})
     assert held.of(0, 2, ["gate", "yard"])
     assert not held.of(0, 1, ["gate", "yard"])  # the share has a camera more
