@@ -32,6 +32,7 @@ from pipeline.camera import ANALYSED_FRAGMENT_S, Claim, Reader
 from pipeline.contract import Note
 from pipeline.evidence import Evidence, EvidenceSettings, sweep_evidence
 from pipeline.faults import FaultPictures
+from pipeline.figures import RunFigures
 from pipeline.housekeeping import Housekeeper
 from pipeline.joint import JointService
 from pipeline.judgements import Judgements
@@ -46,6 +47,7 @@ from pipeline.service import Service
 from pipeline.sink import JournalSink, unpack
 from pipeline.worker import Worker
 from storage import retention, trace
+from storage.kafka import Brokers
 from storage.captures import sweep_faces
 from storage.journal import Journal
 from storage.logbus import LogBus
@@ -111,6 +113,33 @@ def site_store(settings: Settings) -> Store:
     section = settings.file.store
     login = secret(section.credentials, settings.path.parent)
     return open_store(section.url or Paths(settings.data).make().store, login)
+
+
+def brokers(settings: Settings) -> Brokers:
+    """Kafka's brokers as the site file names them.
+
+    Raises:
+        ConfigError: it names none, or the credentials are not there.
+    """
+    bus, base = settings.file.bus, settings.path.parent
+    if not bus.bootstrap:
+        raise ConfigError(f"{settings.path} names no brokers; add [bus] with bootstrap")
+
+    def file(name: str) -> str:
+        return str(base / name) if name else ""
+
+    return Brokers(
+        bootstrap=bus.bootstrap,
+        prefix=bus.prefix,
+        security=bus.security,
+        ca=file(bus.ca),
+        certificate=file(bus.certificate),
+        key=file(bus.key),
+        mechanism=bus.mechanism,
+        login=secret(bus.credentials, base),
+        compression=bus.compression,
+        client=f"linli-{settings.file.site.id}-{settings.box}",
+    )
 
 
 def secret(named: str, base: Path) -> Credentials | None:
@@ -191,7 +220,14 @@ def worker(settings: Settings, part: Part, clock: Clock) -> Worker:
     judgements = Judgements(part.name, journal, by_source)
     beside = [poller for lane in lanes if (poller := _poller(settings, lane, clock)) is not None]
     return Worker(
-        f"worker-{part.number}", readers, lanes, scheduler, journal, clock, polls=[judgements.poll], beside=beside
+        f"worker-{part.number}",
+        readers,
+        lanes,
+        scheduler,
+        journal,
+        clock,
+        polls=[judgements.poll],
+        beside=beside,
     )
 
 
@@ -388,6 +424,10 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
     housekeeper = Housekeeper(journal, paths.footage, limits, holds, old, box_source(settings), clock)
     joint = JointService(bus, journal, JointEngine(file.site.id, file.joint), clock)
     running: list[Service] = [joint, evidence, faults, portraits, housekeeper, *uploads]
+    if file.bus.bootstrap:
+        from cli import relaying  # needs a client that a box without brokers need not have
+
+        running.append(relaying.relay(settings, journal, clock))
     if settings.projects:
         running.append(Projector(bus, kept, clock))
     return running
@@ -460,10 +500,11 @@ def console(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Con
             for s in file.sensor
         ),
     )
+    journal = Journal(paths.journal, clock)
     app = create_app(
         site=view,
         store=store(settings),
-        journal=Journal(paths.journal, clock),
+        journal=journal,
         footage=paths.footage,
         objects=paths.objects,
         access=policy,
@@ -471,5 +512,6 @@ def console(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Con
         hosts=file.console.hosts,
         faces=file.faces,
         identity=settings.path.parent / file.faces.identity if file.faces.identity else None,
+        figures=(RunFigures(paths.run, journal, clock),),
     )
     return ConsoleServer(app, file.console.host, file.console.port)

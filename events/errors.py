@@ -71,6 +71,30 @@ class EventRefused(StorageError):
         self.offset = offset
 
 
+class BusError(LinliError):
+    """The bus on the network refuses: login, rights, certificates, settings. A person has to mend it."""
+
+
+class BusAway(BusError):
+    """The bus on the network does not answer, or cannot just now. Tried again."""
+
+    retriable = True
+
+
+class LogTruncated(BusError):
+    """A log of the bus ends before the place from which it was to be read: the brokers lost its newest
+    records. It is to be read again from its beginning; consumers know what they have had.
+
+    `log` names it.
+    """
+
+    retriable = True
+
+    def __init__(self, message: str, log: str) -> None:
+        super().__init__(message)
+        self.log = log
+
+
 class IllegalTransition(LinliError):
     """A state change that its table does not allow. Nothing was changed."""
 

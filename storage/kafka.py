@@ -1,0 +1,251 @@
+"""Kafka's brokers: how they are reached, and what their refusals mean.
+
+Each user of the library gets its arguments from here (`arguments`) and turns its errors into ours
+(`trouble`). The library's own log is kept to what is fatal: it repeats each attempt of a connection, and it
+is not ours to promise what it writes.
+"""
+
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+from kafka import errors as k
+from kafka.net.compat import KafkaNetClient
+
+from events.errors import BusAway, BusError
+from ingest.credentials import Credentials
+
+logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+PROBE_S = 3.0
+"""How long one broker is asked why it cannot be spoken to."""
+
+Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+
+
+class Brokers(msgspec.Struct, frozen=True, kw_only=True):
+    """Where they are and who we are."""
+
+    bootstrap: tuple[str, ...]
+    """`host:port`."""
+    prefix: str
+    """Of the topics' names."""
+    security: Security = "PLAINTEXT"
+    ca: str = ""
+    """PEM file; empty: the system's authorities."""
+    certificate: str = ""
+    key: str = ""
+    mechanism: str = "SCRAM-SHA-512"
+    login: Credentials | None = None
+    compression: str = "lz4"
+    client: str = "linli"
+    """As the brokers' logs and quotas name us."""
+
+
+def arguments(brokers: Brokers) -> dict[str, Any]:
+    """Of a connection, by kafka-python's names. Holds the password: not for logs."""
+    found: dict[str, Any] = {
+        "bootstrap_servers": list(brokers.bootstrap),
+        "client_id": brokers.client,
+        "security_protocol": brokers.security,
+    }
+    if brokers.security.endswith("SSL"):
+        found["ssl_context"] = _tls(brokers)
+    if brokers.security.startswith("SASL") and brokers.login is not None:
+        found["sasl_mechanism"] = brokers.mechanism
+        found["sasl_plain_username"] = brokers.login.user
+        found["sasl_plain_password"] = brokers.login.password
+    return found
+
+
+@contextlib.contextmanager
+def told(brokers: Brokers | None = None) -> Iterator[None]:
+    """Within it the library's errors become ours.
+
+    Raises:
+        BusError: in place of the library's.
+    """
+    try:
+        yield
+    except (k.KafkaError, OSError) as e:
+        raise trouble(e, brokers) from e
+
+
+def trouble(error: BaseException, brokers: Brokers | None = None) -> BusError:
+    """What an error of the library means, with the mend.
+
+    `brokers`: asked why they cannot be reached, for the library does not tell.
+    """
+    for kinds, ours, text in _MEANINGS:
+        if isinstance(error, kinds):
+            return ours(text.format(what=_what(error)))
+    if isinstance(error, _AWAY):
+        return _away(error, brokers)
+    retriable = getattr(error, "retriable", False)
+    kind = BusAway if retriable else BusError
+    return kind(f"Kafka refused: {type(error).__name__}: {str(error)[:300]}")
+
+
+def _away(error: BaseException, brokers: Brokers | None) -> BusError:
+    if brokers is None:
+        return BusAway(f"Kafka's brokers do not answer ({type(error).__name__})")
+    last = "no broker is named in [bus] bootstrap"
+    for address in brokers.bootstrap:
+        try:
+            _probe(address, brokers)
+        except ssl.SSLError as e:
+            return BusError(_tls_text(address, e))
+        except OSError as e:
+            why = e.strerror or str(e) or type(e).__name__
+            last = f"Kafka's broker {address} cannot be reached: {why}; is it running, is the address right?"
+            continue
+        if brokers.login is not None and _refuses_login(brokers):
+            return BusError(_LOGIN)
+        hint = "; is security (TLS, SASL) set as the broker has it?" if isinstance(error, _AWAY) else ""
+        return BusAway(f"Kafka's broker {address} takes connections and does not answer{hint}")
+    return BusAway(last)
+
+
+def _probe(address: str, brokers: Brokers) -> None:
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=PROBE_S) as plain:
+        if brokers.security.endswith("SSL"):
+            with _tls(brokers).wrap_socket(plain, server_hostname=host):
+                pass
+
+
+def _refuses_login(brokers: Brokers) -> bool:
+    """Does a broker end the connection at the login? It says why, but closes at once, and the library hears
+    the closing alone."""
+    client = KafkaNetClient(**arguments(brokers))
+    try:
+        node = client.cluster.bootstrap_brokers()[0].node_id
+        connection = client._manager.get_connection(node)
+        client._net.poll(timeout_ms=PROBE_S * 1000, future=connection.init_future)
+        why = connection.init_future.exception
+        answered = connection.broker_version is not None
+        return isinstance(why, k.SaslAuthenticationFailedError) or (why is not None and answered)
+    except (k.KafkaError, OSError):
+        return False
+    finally:
+        client.close()
+
+
+def _tls(brokers: Brokers) -> ssl.SSLContext:
+    """
+    Raises:
+        BusError: a file of [bus] cannot be read as what it is to be.
+    """
+    try:
+        context = ssl.create_default_context(cafile=brokers.ca or None)
+        if brokers.certificate:
+            context.load_cert_chain(brokers.certificate, brokers.key)
+    except (OSError, ssl.SSLError) as e:
+        files = ", ".join(name for name in (brokers.ca, brokers.certificate, brokers.key) if name)
+        raise BusError(f"[bus] ca, certificate or key ({files}) cannot be used: {e}") from None
+    return context
+
+
+def _tls_text(address: str, error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = error.verify_message
+        mend = "renew it" if "expired" in why else "name the authority that signed it in [bus] ca"
+        if "ostname" in why or "IP address" in why:
+            mend = "use a name that stands in it"
+        return f"the certificate of Kafka's broker {address} is refused: {why}; {mend}"
+    return (
+        f"Kafka's broker {address} does not speak TLS as we do: {error.reason or error}; check [bus] security"
+    )
+
+
+def _what(error: BaseException) -> str:
+    """The topic or group that an error names."""
+    found = [str(part) for part in getattr(error, "args", ()) if part]
+    return ", ".join(found)[:200] or "(it does not say which)"
+
+
+_LOGIN = "Kafka refuses the user or password of [bus] credentials; mend them, or add the user on the brokers"
+
+_AWAY = (
+    OSError,
+    k.KafkaConnectionError,
+    k.KafkaTimeoutError,
+    k.MetadataEmptyBrokerList,
+    k.NodeNotReadyError,
+    k.RequestTimedOutError,
+    k.UnrecognizedBrokerVersion,
+    k.BrokerNotAvailableError,
+    k.Cancelled,
+)
+_Kind = type[BusError]
+_MEANINGS: tuple[tuple[tuple[type[BaseException], ...], _Kind, str], ...] = (
+    (
+        (k.SaslAuthenticationFailedError,),
+        BusError,
+        _LOGIN,
+    ),
+    (
+        (k.UnsupportedSaslMechanismError, k.IllegalSaslStateError),
+        BusError,
+        "Kafka does not take this SASL mechanism; set [bus] mechanism as the brokers have it ({what})",
+    ),
+    (
+        (k.TopicAuthorizationFailedError,),
+        BusError,
+        "Kafka denies this user the topic {what}; add an ACL (deploy/kafka has examples)",
+    ),
+    (
+        (k.GroupAuthorizationFailedError,),
+        BusError,
+        "Kafka denies this user the consumer group {what}; add an ACL for Read on the group",
+    ),
+    (
+        (k.ClusterAuthorizationFailedError,),
+        BusError,
+        "Kafka denies this user what it wants of the cluster; add an ACL (IdempotentWrite, Create): {what}",
+    ),
+    (
+        (k.UnknownTopicOrPartitionError, k.UnknownTopicIdError),
+        BusAway,
+        "the topic {what} is not there; make it with `linli topics apply SITE`",
+    ),
+    (
+        (k.InvalidTopicError,),
+        BusError,
+        "{what} cannot be a topic's name; mend [bus] prefix",
+    ),
+    (
+        (k.MessageSizeTooLargeError, k.RecordListTooLargeError),
+        BusError,
+        "a record is larger than the topic takes (max.message.bytes): {what}",
+    ),
+    (
+        (k.NotEnoughReplicasError, k.NotEnoughReplicasAfterAppendError),
+        BusAway,
+        "too few of Kafka's brokers are in step (min.insync.replicas) to take {what}; look after the others",
+    ),
+    (
+        (k.KafkaStorageError,),
+        BusAway,
+        "Kafka's broker cannot write its disk (full?): {what}",
+    ),
+    (
+        (k.FencedInstanceIdError, k.ProducerFencedError),
+        BusError,
+        "another process has taken this one's place on Kafka: two boxes have one name ([cluster] box)",
+    ),
+    (
+        (k.UnsupportedCompressionTypeError, k.UnsupportedCodecError),
+        BusError,
+        "Kafka does not take this compression; set [bus] compression: {what}",
+    ),
+    (
+        (k.UnsupportedVersionError, k.IncompatibleBrokerVersion),
+        BusError,
+        "these brokers are too old; Linli needs Kafka 3.0 or later: {what}",
+    ),
+)

@@ -1,0 +1,61 @@
+"""The bus on a real Kafka passes the bus contract."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer
+
+from events import codec
+from events.binding import message
+from events.bus import Bus
+from events.clock import SystemClock
+from events.events import Event
+from events.topics import topic_name
+from storage.kafka import Brokers, arguments
+from storage.kafkabus import KafkaBus
+from testbed.kafka import Kafka
+from tests.contracts.bus import BusContract, Log
+from tests.relayworks import make_topics
+
+FAMILIES = ("count", "alert", "health")
+"""Those that the suite's events are of."""
+
+
+class KafkaLog:
+    quiet_s = 2.0
+    bus: Bus
+
+    def __init__(self, brokers: Brokers) -> None:
+        self.brokers = brokers
+        self.restart()
+        self._producer: Any = KafkaProducer(**arguments(brokers), acks="all", linger_ms=0)
+
+    def publish(self, events: list[Event]) -> None:
+        for event in events:
+            m = message(codec.encode(event))
+            self._producer.send(topic_name(self.brokers.prefix, m.family), m.value, m.key, m.headers)
+        self._producer.flush(30)
+
+    def restart(self) -> None:
+        self.bus = KafkaBus(self.brokers, SystemClock(), families=FAMILIES)
+
+    def close(self) -> None:
+        self._producer.close(timeout=5)
+
+
+@pytest.fixture
+def brokers(kafka: Kafka, topic_prefix: str) -> Brokers:
+    """A broker with the topics of all families."""
+    prefix = topic_prefix.rstrip(".")
+    found = Brokers(bootstrap=(kafka.bootstrap,), prefix=prefix)
+    make_topics(arguments(found), prefix, FAMILIES)
+    return found
+
+
+class TestKafkaBus(BusContract):
+    @pytest.fixture
+    def log(self, brokers: Brokers) -> Iterator[Log]:
+        log = KafkaLog(brokers)
+        yield log
+        log.close()
