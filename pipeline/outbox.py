@@ -101,6 +101,8 @@ class Outbox:
         self.sent = 0
         self.arrived = 0
         self.repeats = 0
+        self.moved = False
+        """Whether `take` read anything, wanted or not."""
         self.again()
 
     @property
@@ -166,6 +168,7 @@ class Outbox:
     def take(self, limit: int) -> Iterator[Raw]:
         """Up to `limit` events to be sent now, in order. Each has to be told as `handed` (or `dead`) before
         the next is asked for."""
+        self.moved = False
         for lane in list(self._lanes):
             if limit <= 0:
                 return
@@ -177,6 +180,7 @@ class Outbox:
                     limit -= 1
                     yield row
                 lane.cursor = row.offset  # not before the event is under way: `collect` goes by it
+            self.moved |= bool(rows)
             lane.cursor = after
             self._caught_up(lane, main)
 

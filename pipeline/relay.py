@@ -256,15 +256,15 @@ class Relay(Service):
         self._wake(outbox, now)
         limit = int(min(max(self._rate / 2, LEAST), MOST))
         room = limit - outbox.in_flight if outbox.bytes_in_flight < MOST_BYTES else 0
-        took = 0
+        read = False
         if room >= min(PAGE, limit // 2):
             for row in outbox.take(min(room, PAGE)):
                 now = self._clock.monotonic()
                 if now >= self._due["check"]:
                     self._check(outbox, sender, now)
                 self._hand(outbox, sender, row, now)
-                took += 1
-        if not took:
+            read = outbox.moved
+        if not read:
             self._stop.wait(0.003 if outbox.in_flight > limit // 2 else IDLE_S)
 
     def _hand(self, outbox: Outbox, sender: Sender, row: Raw, now: float) -> None:
