@@ -131,7 +131,7 @@ class Health(Payload, frozen=True, kw_only=True, tag="linli.health.changed.v1"):
 
     what: str
     """connection, black, frozen, still, covered, glare, defocused, turned, shaken, gap, corrupt, clock,
-    decode-mode, shedding, disk, model, worker, sensors ..."""
+    decode-mode, shedding, disk, model, worker, sensors, uploads ..."""
     state: Literal["raised", "cleared", "note"]
     message: str
     """What happened and how to mend it, for a person; never a secret."""

@@ -17,8 +17,8 @@ from storage.s3errors import Place
 
 CONNECT_S = 10.0
 """How long a connection may take, and a slice of a body to leave."""
-ANSWER_S = 60.0
-"""How long the store may think."""
+ANSWER_S = 25.0
+"""How long the store may think: less than a service that is stopped has to end."""
 
 REGION = "us-east-1"
 """What stores without regions are called with."""
