@@ -31,8 +31,8 @@ def address(where: str) -> "Address":
     section = loaded.file.store
     if not section.url:
         raise ConfigError(
-            f"{where} keeps its store in a file, which is brought up to date when it is opened; nothing to do "
-            "here (a store on PostgreSQL: url in [store])"
+            f"{where} keeps its store in a file, which is brought up to date when it is opened: nothing "
+            "to do here (a store on PostgreSQL: url in [store])"
         )
     return Address(section.url, wiring.secret(section.credentials, loaded.path.parent))
 

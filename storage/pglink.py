@@ -23,8 +23,8 @@ _PATIENCE = {
     "tcp_user_timeout": "15000",  # ms: what was sent and is not acknowledged
     "application_name": "linli",
 }
-_AWAY = ("57P01", "57P02", "57P03", "53300", "57014", "55P03", "40001", "40P01")
-"""Shutdown, crash, starting up, too many connections, timed out, locked, overtaken."""
+_AWAY = ("57P01", "57P02", "57P03", "53200", "53300", "57014", "55P03", "40001", "40P01")
+"""Shutdown, crash, starting up, no memory, too many connections, timed out, locked, overtaken."""
 
 
 class Address:
@@ -42,7 +42,9 @@ class Address:
             given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
         except psycopg.Error:
             # It is not shown: it may hold a password.
-            raise ConfigError("the store's address is not postgresql://[user@]host[:port]/database") from None
+            raise ConfigError(
+                "the store's address is not of the form postgresql://host:port/database"
+            ) from None
         if login is not None:
             given |= {"user": login.user, "password": login.password}
         self._given: Mapping[str, str] = given
@@ -77,8 +79,8 @@ class Address:
     def error(self, error: Exception) -> StorageError:
         """What an error of PostgreSQL means for the store, with its mend."""
         code = getattr(error, "sqlstate", None) or ""
-        text = self._plain(str(error))
-        if code in ("53100", "53200") or "No space left on device" in text:
+        raw, text = str(error), self._plain(str(error))
+        if code == "53100" or "No space left on device" in raw:
             return DiskFull(
                 f"{self.name} cannot grow: no room on the server ({text}); free some space there, writing "
                 "goes on by itself then"
@@ -87,15 +89,15 @@ class Address:
             return StorageError(f"{self.name} is read-only ({text}); name the primary server, not a standby")
         if code == "42501":
             return StoreDenied(f"{self.name}: {self.user or 'the user'} may not do that ({text}); grant it")
-        if code in ("28P01", "28000") or "authentication failed" in text or "no password supplied" in text:
+        if code in ("28P01", "28000") or "authentication failed" in raw or "no password supplied" in raw:
             return StoreDenied(
                 f"{self.name} does not take the login of {self.user or 'nobody'} ({text}); mend it"
             )
-        if code == "3D000" or ("database" in text and "does not exist" in text):
+        if code == "3D000" or ("database" in raw and "does not exist" in raw):
             return StorageError(
                 f"{self.name}: there is no such database; create it: createdb {self.database}"
             )
-        if "role" in text and "does not exist" in text:
+        if "role" in raw and "does not exist" in raw:
             return StoreDenied(f"{self.name} knows no user {self.user}; create the role")
         if code in ("42P01", "42703", "3F000"):
             return StorageError(
@@ -106,8 +108,9 @@ class Address:
         return StorageError(f"{self.name} cannot be used: {text}")
 
     def _plain(self, text: str) -> str:
-        """On one line, without what nobody may see."""
-        text = mask(" ".join(text.split()))
+        """On one line, without what nobody may see; of what the driver tried the last alone."""
+        text = mask(" ".join(text.split())).removeprefix("connection failed: ")
+        text = text.rpartition("FATAL: ")[2]
         password = self._given.get("password")
         return text.replace(password, "***") if password else text
 

@@ -11,7 +11,6 @@ from events.events import (
     AlertRaised,
     AlertUpdated,
     AnyPayload,
-    ClaimTaken,
     Crossing,
     Event,
     FaceCaptured,
@@ -19,7 +18,7 @@ from events.events import (
     Interval,
     ViewChanged,
 )
-from tests.contracts.examples import CAMERA, EPOCH, event
+from tests.contracts.examples import EPOCH, claim, event
 
 KINDS = (
     ("in", "out", "interval"),
@@ -32,18 +31,6 @@ KINDS = (
 
 Queue = list[Event]
 """What one box says in one family, in order."""
-
-
-def claim(box: str, epoch: int, token: int, since_us: int, *, source: str = CAMERA) -> Event:
-    """The box opened the stream epoch under the token."""
-    data = ClaimTaken(stream="main", stream_epoch=epoch, token=token, box=box, since_us=since_us)
-    said = event(data, token, source=source, epoch=hash_of(box))
-    return msgspec.structs.replace(said, time_us=since_us)
-
-
-def hash_of(box: str) -> int:
-    """The epoch of a box's journal."""
-    return EPOCH + sum(box.encode())
 
 
 def at(data: AnyPayload, epoch: int, sequence: int, second: int) -> Event:

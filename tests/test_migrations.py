@@ -20,9 +20,8 @@ from storage.pgform import FORMS
 from storage.pglink import Address
 from storage.postgres import PostgresStore
 from testbed.postgis import PostGIS
-from tests.contracts.examples import CAMERA, EPOCH, crossing
+from tests.contracts.examples import CAMERA, EPOCH, claim, crossing
 from tests.contracts.store import LOG, records
-from tests.handovers import claim
 
 KEPT = 20_000
 """Events that are in the store before."""

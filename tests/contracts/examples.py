@@ -9,6 +9,7 @@ from events.events import (
     AlertRaised,
     AlertUpdated,
     AnyPayload,
+    ClaimTaken,
     Crossing,
     Event,
     FaceCaptured,
@@ -123,3 +124,11 @@ def judged(alert: str, verdict: str, sequence: int, note: str = "") -> Event:
     """By Wang."""
     data = Judged(alert=alert, rule="yard", verdict=verdict, who="wang", note=note)  # type: ignore[arg-type]
     return event(data, sequence)
+
+
+def claim(box: str, epoch: int, token: int, since_us: int, *, source: str = CAMERA) -> Event:
+    """The box opened the stream epoch under the token."""
+    data = ClaimTaken(stream="main", stream_epoch=epoch, token=token, box=box, since_us=since_us)
+    its_journal = EPOCH + sum(box.encode())
+    said = event(data, token, source=source, epoch=its_journal)
+    return msgspec.structs.replace(said, time_us=since_us)

@@ -16,6 +16,7 @@ from tests.contracts.examples import (
     EPOCH,
     SENSOR,
     alert,
+    claim,
     crossing,
     event,
     face,
@@ -361,6 +362,42 @@ class StoreContract:
         shelf.store.apply(LOG, records([reading(n, 1.0) for n in range(2500)]))
         shelf.store.prune(EPOCH + 2499_000_000)
         assert [r.count for r in shelf.store.readings(SENSOR, "level", 0, EPOCH * 2, 1)] == [1]
+
+    def test_what_two_boxes_say_counts_once(self, shelf: Shelf) -> None:
+        """From second 5 on it is b's camera, whatever a, cut off, goes on to say."""
+        later = EPOCH + 5_000_000
+        of_b = msgspec.structs.replace(crossing(0), epoch=later, time_us=later)
+        shelf.store.apply(
+            LOG, records([*(crossing(n) for n in range(8)), interval(8, EPOCH, {"in.person": 8})])
+        )
+        shelf.store.apply("b", records([of_b, claim("b", later, 2, later)]))
+        assert [t.count for t in shelf.store.totals()] == [9], "whose the earlier epoch is, nobody knows yet"
+        shelf.store.apply("a", records([claim("a", EPOCH, 1, EPOCH)]))
+        assert [(t.count, t.last_us) for t in shelf.store.totals()] == [(6, later)]
+        assert shelf.store.counts() == []
+        assert shelf.store.apply(LOG, records([crossing(9)], after=9)) == 1, "kept"
+        assert [t.count for t in shelf.store.totals()] == [6], "and not counted"
+        assert (shelf.store.sizes().events, shelf.store.sizes().superseded) == (13, 5)
+
+    def test_an_alert_of_a_box_that_lost_its_camera_is_handed_over(self, shelf: Shelf) -> None:
+        raised, updated, cleared = alert("a1")
+        doubled = event(msgspec.structs.replace(raised.data, alert="a2"), 7)
+        shelf.store.apply(LOG, records([claim("a", EPOCH, 1, EPOCH), raised, doubled]))
+        assert shelf.store.sizes().open_alerts == 2
+        later = EPOCH + 1_000_000
+        shelf.store.apply("b", records([claim("b", later, 2, later)]))
+        (row,) = shelf.store.alerts()
+        assert (row.alert, row.state, row.reason) == ("a1", "cleared", "handed-over")
+        assert (row.cleared_us, row.until_us) == (later, later)
+        late, its_end = event(msgspec.structs.replace(raised.data, alert="a0"), 0), cleared
+        shelf.store.apply(LOG, records([updated, msgspec.structs.replace(late, sequence=3)], after=3))
+        row = shelf.store.alert("a0")
+        assert row is not None
+        assert (row.state, row.reason) == ("cleared", "handed-over"), "it comes after the claim"
+        shelf.store.apply(LOG, records([msgspec.structs.replace(its_end, sequence=4)], after=5))
+        row = shelf.store.alert("a1")
+        assert row is not None
+        assert (row.reason, row.cleared_us, row.tracks) == ("left", cleared.time_us, (1, 2)), "its own word"
 
     def test_what_was_pruned_does_not_count_again(self, shelf: Shelf) -> None:
         sent = [crossing(n) for n in range(5)]
