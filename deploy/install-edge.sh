@@ -64,8 +64,10 @@ check_machine() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null || fail 'Python has no venv: apt-get install python3-venv'
     [ -e "$source" ] || fail "--source $source: there is nothing"
     if [ -d "$source" ] && [ ! -e "$source/pyproject.toml" ]; then fail "--source $source: not a checkout of Linli"; fi
-    run mkdir -p "${root:-/}/opt" || fail "--root $root cannot be made"
-    free=$(df -Pm "${root:-/}/" 2>/dev/null | awk 'NR == 2 { print $4 }')
+    run mkdir -p "$root/opt" || fail "--root $root cannot be made"
+    place=$root/opt
+    while [ ! -e "$place" ]; do place=$(dirname "$place"); done
+    free=$(df -Pm "$place" | awk 'NR == 2 { print $4 }')
     [ "${free:-0}" -ge 2000 ] || fail "only ${free:-0} MB are free for /opt: 2000 are needed"
 }
 
