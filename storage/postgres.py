@@ -7,6 +7,7 @@ call connects anew.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -37,7 +38,7 @@ from storage.projections import (
 from storage.store import StoreSizes
 
 _FOREVER_US = 1 << 62
-_PRUNE_STEP = 2000
+_PRUNE_STEP = 5000
 _TRIES = 5
 _WRITERS, _READERS = 2, 4
 _WRITING: Mapping[str, str] = {
@@ -89,13 +90,22 @@ class PostgresStore:
                 raise
             raise self._refusal(log, records) or e from e
 
+    def rewind(self, log: str) -> None:
+        def work(connection: Connection) -> int:
+            PgWrites(connection).change("set_offset", [{"log": log, "offset": 0}])
+            return 1
+
+        self._write(work)
+
     def prune(self, before_us: int) -> int:
         values = {"before_us": before_us, "limit": _PRUNE_STEP}
-        gone = step = self._write(lambda connection: _prune(connection, values))
+        gone, step = 0, _PRUNE_STEP
         while step == _PRUNE_STEP:  # in small transactions: the projector wants to write too
-            step = self._write(lambda connection: _prune(connection, values))
+            step = self._write(lambda connection: _prune_events(connection, values))
             gone += step
-        while self._write(lambda c: c.execute(Q["prune_readings"], values).rowcount) == _PRUNE_STEP:
+        for query in _PRUNED:
+            self._write(partial(_prune, query=query, values=values))
+        while self._write(partial(_prune, query="prune_readings", values=values)) == _PRUNE_STEP:
             pass
         return gone
 
@@ -223,13 +233,14 @@ def _apply(connection: Connection, log: str, records: Sequence[Record]) -> int:
     return apply(writes, log, writes.begin(log, alone=claimed), records)
 
 
-def _prune(connection: Connection, values: Mapping[str, int]) -> int:
+def _prune_events(connection: Connection, values: Mapping[str, int]) -> int:
     writes = PgWrites(connection)
     writes.alone()  # an event that comes again just now must be found here, or among what was pruned
-    gone = int(writes.rows("prune_events", dict(values))[0][0])
-    for query in _PRUNED:
-        connection.execute(Q[query], values)
-    return gone
+    return int(writes.rows("prune_events", dict(values))[0][0])
+
+
+def _prune(connection: Connection, query: str, values: Mapping[str, int]) -> int:
+    return connection.execute(Q[query], values).rowcount
 
 
 _PRUNED = (
@@ -239,7 +250,6 @@ _PRUNED = (
     "prune_faces",
     "prune_access",
     "forget_claims",
-    "prune_claims",
 )
 
 

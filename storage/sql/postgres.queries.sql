@@ -270,16 +270,14 @@ DELETE FROM readings WHERE (source, quantity, time_us) IN (
 
 -- name: forget_claims
 -- The last claim from before stays: it says who has the camera.
-INSERT INTO forgotten (source, epoch)
-SELECT source, max(epoch) FROM claims AS old WHERE since_us < %(before_us)s AND EXISTS (
-    SELECT 1 FROM claims AS c WHERE c.source = old.source AND c.token > old.token AND c.since_us < %(before_us)s)
-GROUP BY source
+WITH old AS (
+    DELETE FROM claims WHERE since_us < %(before_us)s AND EXISTS (
+        SELECT 1 FROM claims AS c WHERE c.source = claims.source AND c.token > claims.token
+            AND c.since_us < %(before_us)s)
+    RETURNING source, epoch
+)
+INSERT INTO forgotten (source, epoch) SELECT source, max(epoch) FROM old GROUP BY source
 ON CONFLICT (source) DO UPDATE SET epoch = greatest(forgotten.epoch, excluded.epoch)
-
--- name: prune_claims
-DELETE FROM claims WHERE since_us < %(before_us)s AND EXISTS (
-    SELECT 1 FROM claims AS c WHERE c.source = claims.source AND c.token > claims.token
-        AND c.since_us < %(before_us)s)
 
 -- name: health
 SELECT source, what, state, message, detail, since_us, seen_us, event FROM health

@@ -379,6 +379,16 @@ class StoreContract:
         assert [t.count for t in shelf.store.totals()] == [6], "and not counted"
         assert (shelf.store.sizes().events, shelf.store.sizes().superseded) == (13, 5)
 
+    def test_old_claims_are_pruned_but_the_last(self, shelf: Shelf) -> None:
+        second = 1_000_000
+        claims = [claim("ab"[n % 2], EPOCH + n * second, n, EPOCH + n * second) for n in range(6)]
+        shelf.store.apply("claims", records(claims))
+        shelf.store.prune(EPOCH + 5 * second)
+        late = [msgspec.structs.replace(crossing(0), epoch=EPOCH + n * second) for n in range(6)]
+        late = [msgspec.structs.replace(e, time_us=EPOCH + 9 * second) for e in late]
+        shelf.store.apply(LOG, records(late))
+        assert [t.count for t in shelf.store.totals()] == [1], "whose claim was pruned is later than nobody"
+
     def test_an_alert_of_a_box_that_lost_its_camera_is_handed_over(self, shelf: Shelf) -> None:
         raised, updated, cleared = alert("a1")
         doubled = event(msgspec.structs.replace(raised.data, alert="a2"), 7)
