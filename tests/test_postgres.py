@@ -1,8 +1,10 @@
 """The store on a real PostgreSQL passes the store's contract, and holds what the SQLite store holds."""
 
+import contextlib
 import random
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -249,3 +251,41 @@ def test_a_full_disk_is_told_and_writing_goes_on_when_there_is_room(postgis: Pos
         postgis.sql(f"drop tablespace if exists {name}")
         subprocess.run(["umount", "-l", str(disk)], check=True)
         disk.rmdir()
+
+
+def test_killed_again_and_again_while_it_is_written_it_holds_every_event_once(tmp_path: Path) -> None:
+    chance = random.Random(4)
+    sent = records([*some_events(), *(crossing(n) for n in range(40, 3000))])
+    alone = SqliteStore(tmp_path / "store.db")
+    alone.apply(LOG, sent)
+    alone.close()
+    kills = 0
+    with started(PostGIS()) as server, ThreadPoolExecutor(1) as pool:
+        dsn = new_store(server)
+        store = PostgresStore(dsn)
+        while (done := acknowledged(store)) < len(sent):
+            if kills < 5:
+                killed = pool.submit(kill_after, server, chance.uniform(0.0, 0.3))
+                kills += 1
+            with contextlib.suppress(StoreAway):
+                for n in range(done, len(sent), 10):
+                    store.apply(LOG, sent[n : n + 10])
+            killed.result()
+        print(f"{kills} kills while {len(sent)} events were written")
+        assert differences(content(tmp_path / "store.db"), content(dsn)) == []
+        store.close()
+        server.remove()
+
+
+def acknowledged(store: PostgresStore) -> int:
+    """How far the log is applied; waits until the server answers."""
+    while True:
+        with contextlib.suppress(StoreAway):
+            return store.offset(LOG)
+        time.sleep(0.05)
+
+
+def kill_after(server: PostGIS, seconds: float) -> None:
+    time.sleep(seconds)
+    server.kill()
+    server.start()
