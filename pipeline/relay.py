@@ -43,14 +43,21 @@ BOUND_S = 60.0
 IDLE_S = 0.02
 """How often the journal is asked while nothing comes."""
 
-LEAST, MOST = 500, 8000
-"""Events that are under way at most: half a second's worth of what is acknowledged, between these."""
+LEAST, MOST = 2000, 20_000
+"""Events that are under way at most: as many as were acknowledged in a second, between these. Where much
+waits, batches grow with it."""
 
-MOST_BYTES = 8 << 20
+MOST_BYTES = 16 << 20
 """Bytes that are under way at most."""
 
-PAGE = 500
+RUSH = 1000
+"""Events a second from which batches are made larger."""
+
+PAGE = 1000
 """Events in one read of the journal."""
+
+SMALL = 4096
+"""Bytes that every topic takes."""
 
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Waits before the brokers are tried again, the last for ever."""
@@ -80,6 +87,9 @@ class Sender(Protocol):
 
     def check(self) -> None:
         """Raises LinliError: the topics are not what they were."""
+
+    def rush(self, much: bool) -> None:
+        """Whether much is sent."""
 
     def fits(self, topic: str, key: bytes, value: bytes, headers: Headers) -> bool:
         """The topic takes a record of this size."""
@@ -126,7 +136,7 @@ class RelayStatus(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int
     """Sent again after a failure; what a killed relay had sent is not among them."""
     bytes: int
-    """Keys, values and headers of what was sent, before compression."""
+    """Of what was sent, as the journal has it."""
     sessions: int
     """Producers that were opened."""
     letters: int
@@ -252,9 +262,10 @@ class Relay(Service):
             self._check(outbox, sender, now)
         if now >= self._due["rate"]:
             self._count(outbox, now)
+            sender.rush(self._rate > RUSH)
         self._upkeep(outbox)
         self._wake(outbox, now)
-        limit = int(min(max(self._rate / 2, LEAST), MOST))
+        limit = int(min(max(self._rate, LEAST), MOST))
         room = limit - outbox.in_flight if outbox.bytes_in_flight < MOST_BYTES else 0
         read = False
         if room >= min(PAGE, limit // 2):
@@ -275,7 +286,7 @@ class Relay(Service):
             return
         _, key, value, headers = message
         topic = self._settings.topics[row.family]
-        if not sender.fits(topic, key, value, headers):
+        if len(row.body) > SMALL and not sender.fits(topic, key, value, headers):
             most = sender.topics[topic].max_bytes
             self._set_aside(
                 outbox, row, _id(message), f"larger than the {most} bytes that the topic {topic} takes"
@@ -283,7 +294,7 @@ class Relay(Service):
             return
         ticket = sender.send(row, topic, key, value, headers)
         outbox.handed(row, ticket, now)
-        self._bytes += len(key) + len(value) + sum(len(n) + len(v) for n, v in headers)
+        self._bytes += len(row.body)
         if self._sent is not None:
             self._messages[row.offset] = Arrived(row.offset, topic, message, self._clock.wall_us())
 
