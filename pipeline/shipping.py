@@ -94,6 +94,8 @@ class Shipper(Service):
         self._reached = False
         self._recovered = False
         self._raised = WHAT in journal.raised(place.source)
+        self._raised_for: type[LinliError] | None = None
+        """What kind of trouble was told; another kind is told anew."""
         self._refused: dict[str, Backoff] = {}
         """Items that the store did not take. One alone may be the reason: the next is tried before it."""
         self._gone: list[Item] = []
@@ -263,8 +265,8 @@ class Shipper(Service):
         self._not_before = self._clock.monotonic() + self._backoff.delay_s
         self._problem, self._state = str(error), "waiting"
         lasting = not isinstance(error, StoreAway) or self._backoff.attempt >= PATIENT
-        if lasting and not self._raised:
-            self._raised = True
+        if lasting and not (self._raised and self._raised_for is type(error)):
+            self._raised, self._raised_for = True, type(error)
             self._tell("raised", f"nothing is copied at present: {error}")
 
     def _damaged(self, item: Item, error: Damaged) -> None:

@@ -18,7 +18,7 @@ from minio.lifecycleconfig import (
 )
 from minio.objectlockconfig import DAYS, ObjectLockConfig
 
-from events.errors import LinliError, StorageError
+from events.errors import LinliError, StorageError, StoreDenied
 from storage.s3client import REGION, S3Place, client
 from storage.s3errors import FAULTS, Locked, mapped
 from storage.s3objects import S3Objects
@@ -29,6 +29,9 @@ boxes that never came back."""
 
 PROBE = "linli-check/probe"
 """Key of what `check` writes, reads and deletes."""
+
+
+UNTOLD = "not told to this access key"
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,11 +115,15 @@ def _probe(objects: S3Objects) -> Iterator[Seen]:
 def _versions(s3: Minio, place: S3Place) -> Seen:
     status = _asked(lambda: s3.get_bucket_versioning(place.bucket).status)
     text = "on: what is replaced or deleted stays as an older version" if status == "Enabled" else "off"
+    text = UNTOLD if status is UNTOLD else text
     return Seen(what="versioning", state="ok", text=text)
 
 
 def _locked(s3: Minio, place: S3Place, wanted: Wanted) -> Seen:
-    found = _lock(s3, place)
+    try:
+        found = _lock(s3, place)
+    except StoreDenied:
+        return Seen(what="lock", state="warn" if wanted.lock_days else "ok", text=UNTOLD)
     mode, duration, unit = (found.mode, found.duration, found.duration_unit) if found else (None, None, None)
     days = int(duration or 0) * (365 if str(unit).lower().startswith("year") else 1)
     text = f"{mode}, {days} days" if mode else "off" if found is None else "on, but no duration is set"
@@ -128,7 +135,10 @@ def _locked(s3: Minio, place: S3Place, wanted: Wanted) -> Seen:
 
 
 def _lifecycle(s3: Minio, place: S3Place, wanted: Wanted) -> Seen:
-    rules = _rules(s3, place)
+    config = _asked(lambda: s3.get_bucket_lifecycle(place.bucket))
+    if config is UNTOLD:
+        return Seen(what="lifecycle", state="warn" if wanted.expire_days else "ok", text=UNTOLD)
+    rules = list(config.rules) if config else []
     ours = {rule.rule_id: rule for rule in rules}
     expire = ours.get(_rule_id(place, "expire"))
     days = expire.expiration.days if expire and expire.expiration else 0
@@ -146,6 +156,7 @@ def _lifecycle(s3: Minio, place: S3Place, wanted: Wanted) -> Seen:
 
 def _encryption(s3: Minio, place: S3Place) -> Seen:
     default = _asked(lambda: s3.get_bucket_encryption(place.bucket))
+    default = None if default is UNTOLD else default
     kept = {"none": "not asked for", "s3": "by the store's key", "customer": "by the site's key"}[place.sse]
     text = f"by the store: {kept}" + (", and the bucket's default" if default else "")
     if place.recipients:
@@ -167,14 +178,10 @@ def _lock(s3: Minio, place: S3Place) -> ObjectLockConfig | None:
         raise mapped(e, place.named, "look at the lock") from e
 
 
-def _rules(s3: Minio, place: S3Place) -> list[Rule]:
-    config = _asked(lambda: s3.get_bucket_lifecycle(place.bucket))
-    return list(config.rules) if config else []
-
-
 def _set_rules(s3: Minio, place: S3Place, wanted: Wanted) -> None:
     ids = {name: _rule_id(place, name) for name in ("expire", "abort")}
-    rules = [rule for rule in _rules(s3, place) if rule.rule_id not in ids.values()]
+    config = s3.get_bucket_lifecycle(place.bucket)
+    rules = [rule for rule in (config.rules if config else ()) if rule.rule_id not in ids.values()]
     prefix = Filter(prefix=f"{place.prefix}/" if place.prefix else "")
     if wanted.expire_days:
         older = NoncurrentVersionExpiration(noncurrent_days=1) if _lock(s3, place) else None
@@ -200,9 +207,11 @@ def _rule_id(place: S3Place, what: str) -> str:
 
 
 def _asked(call: Callable[[], Any]) -> Any:
-    """What the store answers; None: it has no such thing, or does not tell this access key."""
+    """What the store answers; None: it has no such thing; UNTOLD: it does not tell this access key."""
     try:
         return call()
+    except S3Error as e:
+        return UNTOLD if e.code == "AccessDenied" else None
     except FAULTS:
         return None
 

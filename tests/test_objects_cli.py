@@ -127,6 +127,17 @@ def test_rules_of_others_and_of_other_sites_stay(site: Recorded, s3: S3, bucket:
     assert "rules of others: theirs" in linli("check", loaded.path).stdout
 
 
+def test_a_key_that_may_only_read_is_told_what_it_lacks(
+    site: Recorded, s3: S3, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE", f"{s3.reader_access}:{s3.reader_secret}")
+    path = with_objects(site.loaded.path, section(s3, bucket, "expire_days = 4\n")).path
+    result = linli("check", path)
+    assert result.exit_code == 1
+    assert "does not let this access key store linli-check/probe" in result.stdout
+    assert linli("apply", path).exit_code == 2
+
+
 def test_a_lock_that_comes_too_late_is_told(site: Recorded, s3: S3, bucket: str) -> None:
     path = with_objects(site.loaded.path, section(s3, bucket, "lock_days = 2\n")).path
     result = linli("apply", path)

@@ -1,11 +1,13 @@
 """Objects in a real S3 store: the contract, whole or not at all, checked end to end, and each refusal."""
 
+import contextlib
 import hashlib
 import io
 import itertools
 import os
 import random
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -403,15 +405,38 @@ def test_tls_is_verified(tls: S3) -> None:
         S3Objects(there).put("a", b"b")
     trusted = S3Objects(msgspec.structs.replace(there, ca=tls.ca))
     trusted._client.make_bucket("raw-tls")
+    left: list[int] = []
     for sse, key in (("none", b""), ("customer", b"k" * 32)):
-        objects = S3Objects(msgspec.structs.replace(there, ca=tls.ca, sse=sse, sse_key=key))
+        with_key = msgspec.structs.replace(there, ca=tls.ca, part_bytes=PART, sse=sse, sse_key=key)
+        objects = S3Objects(with_key, pace=left.append)
         objects.put(f"a/{sse}", content(PART + 5))
+        assert sum(left) == PART, "the rest is too short to be paced"
+        left.clear()
         assert objects.get(f"a/{sse}") == content(PART + 5)
     plain = tls.endpoint.replace("https", "http")
     with pytest.raises(StorageError):
         S3Objects(msgspec.structs.replace(there, url=plain)).get("a")
     with pytest.raises(ConfigError, match=r"\[objects\].ca: .*cannot be used"):
         S3Objects(msgspec.structs.replace(there, ca=tls.folder / "nowhere.pem"))
+
+
+def test_an_expired_certificate_is_called_so(tls: S3) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tls.folder / "expired.pem", tls.folder / "expired.key")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def shake() -> None:
+            peer, _ = server.accept()
+            with peer, contextlib.suppress(OSError):
+                context.wrap_socket(peer, server_side=True).close()
+
+        thread = threading.Thread(target=shake, daemon=True)
+        thread.start()
+        url = f"https://localhost:{server.getsockname()[1]}"
+        expired = S3Place(url=url, bucket="raw", access="a", secret="b", ca=tls.ca)
+        with pytest.raises(StorageError, match="has expired; renew it there"):
+            S3Objects(expired).put("a", b"b")
+        thread.join(10)
 
 
 def test_tls_to_a_store_without(s3: S3) -> None:

@@ -198,12 +198,11 @@ def test_denied_is_told_at_once_and_tried_slowly(box: Box, clock: ManualClock, s
         while shipper.status().failures == 1:
             clock.advance(shipper.step() or 0.01)
         assert clock.monotonic() - began > 20
-    states = [state for state, _ in said(box)]
-    assert states == ["raised"]
+    assert [state for state, _ in said(box)] == ["raised", "raised"], "a process that starts tells it anew"
     assert "not this" not in said(box)[0][1]
     clock.advance(200)
     rounds(box.shipper(place(s3, bucket)), clock)
-    assert [state for state, _ in said(box)] == ["raised", "cleared"]
+    assert [state for state, _ in said(box)] == ["raised", "raised", "cleared"]
 
 
 def test_one_that_cannot_be_read_holds_up_no_other(box: Box, clock: ManualClock, there: S3Place) -> None:
@@ -218,6 +217,23 @@ def test_one_that_cannot_be_read_holds_up_no_other(box: Box, clock: ManualClock,
         key.removeprefix("footage/") for key in S3Objects(there).keys("footage/") if key.endswith("mp4")
     } == paths
     assert shipper.status().waiting == 1
+
+
+def test_another_trouble_is_told_anew(tmp_path: Path, box: Box, clock: ManualClock) -> None:
+    with started(S3(tmp_path / "s3")) as s3:
+        there = place(s3, "made-too-late")
+        box.segment(0)
+        shipper = box.shipper(there)
+        s3.kill()
+        while len(said(box)) < 1:
+            clock.advance(shipper.step() or 0.01)
+        s3.start()
+        while len(said(box)) < 2:
+            clock.advance(shipper.step() or 0.01)
+        assert [state for state, _ in said(box)] == ["raised", "raised"]
+        assert "is not reached" in said(box)[0][1]
+        assert "has no bucket" in said(box)[1][1]
+        s3.remove()
 
 
 # --- what the box lost
