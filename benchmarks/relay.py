@@ -101,7 +101,7 @@ def by_relay(bootstrap: str, names: Mapping[str, str], path: Path, answer: Path)
 
     def work(stop: threading.Event) -> None:
         from pipeline.relay import Relay, RelaySettings
-        from storage.kafka import Brokers
+        from storage.brokers import Brokers
         from storage.kafkaproducer import KafkaSender
 
         brokers = Brokers(bootstrap=(bootstrap,), prefix="")

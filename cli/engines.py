@@ -174,6 +174,9 @@ class ServeSection(Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     """Address of /metrics, /healthz and /readyz; they tell figures, never events."""
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9464
+    group: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = "projector"
+    """Names the store on Kafka: processes with one name share the work of one store. A second store of the
+    same events needs another name."""
     projectors: Annotated[int, msgspec.Meta(ge=1, le=32)] = 1
     """Threads that share the partitions."""
 
@@ -187,7 +190,12 @@ class TelemetrySection(Section, frozen=True, kw_only=True):
     """Share of the traces that are sent; alerts' always are."""
     logs: Literal["text", "json"] = "text"
     """How log lines are written to standard error."""
+    metrics: Annotated[str, msgspec.Meta(pattern=r"^([^\s/@]+:[0-9]{1,5})?$")] = ""
+    """`host:port` of /metrics, /healthz and /readyz on a box without a page, `127.0.0.1:9465`; empty: none.
+    They ask for no right, and tell figures, never events."""
 
     def __post_init__(self) -> None:
         if self.otlp and urlsplit(self.otlp).scheme not in ("http", "https"):
             raise ValueError("telemetry: otlp is http[s]://host:port")
+        if self.metrics and int(self.metrics.rsplit(":", 1)[1]) > 65535:
+            raise ValueError("telemetry: a port is at most 65535")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import click
 
 from cli import (
+    deadletters,
     demo,
     doctor,
     export,
@@ -22,6 +23,7 @@ from cli import (
     presets,
     running,
     sensors,
+    serving,
     store,
     watching,
 )
@@ -61,6 +63,8 @@ ROOMS = (
     presets,
     objects,
     store,
+    serving,
+    deadletters,
 )
 for room in ROOMS:
     for command in room.COMMANDS:

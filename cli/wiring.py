@@ -1,16 +1,17 @@
 """The one place where settings become components. Each is given its own values, never the settings."""
 
+import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import msgspec
 
-from cli import analysing
+from cli import analysing, observing
 from cli.settings import Camera, Settings
 from console.access import check_bind, read_policy
 from console.app import create_app
@@ -18,7 +19,7 @@ from console.server import ConsoleServer
 from console.site import CameraView, PresetView, SensorView, SiteView
 from detectors.onnx_detector import OnnxDetector
 from events.clock import Clock, thread_cpu_ns
-from events.errors import StorageError
+from events.errors import ConfigError, StorageError
 from events.events import Place, camera_source
 from events.joint import JointEngine
 from ingest import credentials
@@ -47,7 +48,7 @@ from pipeline.service import Service
 from pipeline.sink import JournalSink, unpack
 from pipeline.worker import Worker
 from storage import retention, trace
-from storage.kafka import Brokers
+from storage.brokers import Brokers
 from storage.captures import sweep_faces
 from storage.journal import Journal
 from storage.logbus import LogBus
@@ -113,6 +114,19 @@ def site_store(settings: Settings) -> Store:
     section = settings.file.store
     login = secret(section.credentials, settings.path.parent)
     return open_store(section.url or Paths(settings.data).make().store, login)
+
+
+@contextlib.contextmanager
+def city(what: str) -> Iterator[None]:
+    """Within it what needs the engines' clients is imported.
+
+    Raises:
+        ConfigError: one is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        raise ConfigError(f"{what} needs {e.name}: install linli[city]") from None
 
 
 def brokers(settings: Settings) -> Brokers:
@@ -424,13 +438,15 @@ def services(settings: Settings, clock: Clock) -> list[Service]:
     housekeeper = Housekeeper(journal, paths.footage, limits, holds, old, box_source(settings), clock)
     joint = JointService(bus, journal, JointEngine(file.site.id, file.joint), clock)
     running: list[Service] = [joint, evidence, faults, portraits, housekeeper, *uploads]
+    tracer = observing.tracer(settings, clock)
+    traces = observing.Traces(tracer, journal, clock, relayed=bool(file.bus.bootstrap)) if tracer else None
     if file.bus.bootstrap:
         from cli import relaying  # needs a client that a box without brokers need not have
 
-        running.append(relaying.relay(settings, journal, clock))
+        running.append(relaying.relay(settings, journal, clock, traces.sent if traces else None))
     if settings.projects:
-        running.append(Projector(bus, kept, clock))
-    return running
+        running.append(Projector(bus, kept, clock, seen=traces.seen if traces else None))
+    return [*running, traces] if traces else running
 
 
 def _uploads(

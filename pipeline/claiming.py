@@ -14,7 +14,8 @@ import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from events.errors import BusAway, BusError
-from storage.kafka import Brokers, arguments, told
+from storage.brokers import Brokers
+from storage.kafka import arguments, told
 
 PATIENCE_S = 4.0
 """How long the brokers may take."""

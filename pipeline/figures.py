@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from events.clock import Clock
 from events.errors import StorageError
-from pipeline.membership import ClusterStatus
+from pipeline.cluster_status import ClusterStatus
 from pipeline.sensors import SensorStatus
 from pipeline.shipping_status import ShippingStatus
 from pipeline.worker import CameraStatus, WorkerStatus

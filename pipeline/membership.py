@@ -24,6 +24,7 @@ import msgspec
 
 from events.clock import Clock
 from events.errors import BusError, ConfigError, LinliError
+from pipeline.cluster_status import ClusterStatus, State
 from pipeline.seat import POLL_S, Twin, TwinBox
 from pipeline.shares import Held, cameras_of, read_held, write_held
 
@@ -44,27 +45,7 @@ REST_S = 120.0
 STATUS_S = 2.0
 """How often the status is written at least."""
 
-State = Literal["joining", "member", "cut-off", "resting"]
 Tell = Callable[[Literal["raised", "cleared", "note"], str, Mapping[str, float | str]], None]
-
-
-class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How a box stands among the others; kept in `run/cluster.json`."""
-
-    box: str
-    state: State
-    shares: tuple[int, ...]
-    """Read by this box."""
-    tokens: dict[str, int]
-    """Camera -> token."""
-    generation: int
-    """Of the group; -1: this box is not in it."""
-    rebalances: int
-    """Times at which shares came or went, since the start."""
-    rebalance_s: float
-    """How long the last of them took, from its first sign until all workers were started."""
-    problem: str
-    """What is wrong, and the mend; empty while all is well."""
 
 
 class Group(Protocol):
@@ -433,14 +414,6 @@ class Membership:
             part.replace(self._status_path)
         except OSError as e:
             log.warning("the status file %s cannot be written: %s", self._status_path, e.strerror)
-
-
-def read_status(path: Path) -> ClusterStatus | None:
-    """What a box last said of itself; None if it said nothing, or nothing that can be read."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=ClusterStatus)
-    except (OSError, msgspec.DecodeError):
-        return None
 
 
 def _listed(shares: Iterable[int]) -> str:

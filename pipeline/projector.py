@@ -1,12 +1,13 @@
 """The projector: from the bus into the store, each event exactly once."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import Protocol
 
 from events.bus import Bus, Record, Subscription
 from events.clock import Clock
-from events.errors import LinliError
+from events.errors import EventRefused, LinliError, LogTruncated
 from pipeline.service import Service
 from storage.store import Store
 
@@ -14,20 +15,71 @@ log = logging.getLogger(__name__)
 
 GROUP = "projector"
 
+AT_ONCE = 4000
+"""Records of one poll at most: a transaction of the store for each log among them."""
+
+AGAIN_S = 2.0
+"""Pause before bus or store are tried again."""
+
+Aside = Callable[[Record, LinliError], None]
+"""Sets an event aside that the store cannot hold; durable when it returns. Raises LinliError."""
+
+
+class Figures(Protocol):
+    """Told what was done (`pipeline/projecting.py`)."""
+
+    def wrote(self, topic: str, records: int, took_s: float, newest_us: int = 0) -> None:
+        """A batch of a log is in the store."""
+
+    def dead_letter(self, topic: str, reason: str) -> None:
+        """A record was set aside."""
+
+    def failed(self) -> None:
+        """Bus or store failed, and is tried again."""
+
+    def holds(self, partitions: int) -> None:
+        """So many logs are read now."""
+
 
 class Projector(Service):
     """Keeps the store up with the bus. At `stop` it projects what is on the bus then.
 
     The store's own offsets count, not the bus's: what the bus is told is for those who ask how far behind the
     store is, and so that nothing is pruned too early.
+
+    Args:
+        group: names the store on the bus: those with one name share the work of one store.
+        aside: None: an event that the store cannot hold is tried for ever.
+        quiet_s: at `stop`, nothing came for so long: there is nothing. 0 where all is there at once.
+        seen: told of records once they are in the store, with the wall clock before and after.
     """
 
     last = True
 
-    def __init__(self, bus: Bus, store: Store, clock: Clock) -> None:
+    def __init__(  # noqa: PLR0913 - what it works with (3), how (2), who is told (3)
+        self,
+        bus: Bus,
+        store: Store,
+        clock: Clock,
+        *,
+        group: str = GROUP,
+        quiet_s: float = 0.0,
+        aside: Aside | None = None,
+        figures: Figures | None = None,
+        seen: Callable[[Sequence[Record], int, int], None] | None = None,
+    ) -> None:
         self._bus = bus
         self._store = store
         self._clock = clock
+        self._group = group
+        self._quiet_s = quiet_s
+        self._aside = aside
+        self._figures = figures
+        self._seen = seen
+        self.problem = "not begun yet"
+        """Why the store is not kept up with the bus; empty while it is."""
+        self.behind: dict[str, int] = {}
+        """Of each log that is held, how many records are to come, as far as is known."""
         super().__init__("projector")
 
     def _run(self) -> None:
@@ -38,23 +90,83 @@ class Projector(Service):
                 stopping = self._stop.is_set()
                 try:
                     if subscription is None:
-                        subscription = self._bus.subscribe(GROUP, start=self._store.offset)
+                        subscription = self._bus.subscribe(self._group, start=self._store.offset)
                     elif lost:
                         rewind(subscription, self._store)
                     lost = False
-                    got = catch_up(subscription, self._store, timeout_s=0.0 if stopping else 0.5)
+                    got = self.step(subscription, self._quiet_s if stopping else 0.5)
+                    self.problem = ""
+                except LogTruncated as e:
+                    self._truncated(e)
+                    continue
                 except LinliError as e:
-                    log.error("the store cannot be kept up with the bus, trying again: %s", e)
+                    self._failed(e)
                     if stopping:
                         return
                     lost = True
-                    self._stop.wait(2.0)
+                    self._stop.wait(AGAIN_S)
                     continue
                 if stopping and not got:
                     return
         finally:
             if subscription is not None:
                 subscription.close()
+
+    def step(self, subscription: Subscription, timeout_s: float) -> int:
+        """Poll, apply, then commit on the bus; answers how many records were polled.
+
+        Raises:
+            LinliError: bus or store failed; `rewind` before the next step.
+        """
+        records = subscription.poll(timeout_s, AT_ONCE)
+        for name, some in by_log(records):
+            self._apply(name, some)
+        if records:
+            subscription.commit(subscription.position)
+        self._look(subscription)
+        return len(records)
+
+    def _apply(self, name: str, records: list[Record]) -> None:
+        began, began_us = self._clock.monotonic(), self._clock.wall_us()
+        while True:
+            try:
+                self._store.apply(name, records)
+                break
+            except EventRefused as e:
+                refused = next((record for record in records if record.offset == e.offset), None)
+                if self._aside is None or refused is None:
+                    raise
+                self._aside(refused, e)
+                if self._figures is not None:
+                    self._figures.dead_letter(topic_of(name), "refused")
+                records = [record for record in records if record is not refused]
+        if records and self._figures is not None:
+            newest = max(record.event.time_us for record in records)
+            self._figures.wrote(topic_of(name), len(records), self._clock.monotonic() - began, newest)
+        if records and self._seen is not None:
+            self._seen(records, began_us, self._clock.wall_us())
+
+    def _look(self, subscription: Subscription) -> None:
+        behind = getattr(subscription, "behind", None)
+        if behind is not None:
+            self.behind = behind()
+        if self._figures is not None:
+            self._figures.holds(len(subscription.position))
+
+    def _truncated(self, error: LogTruncated) -> None:
+        log.error("%s", error)
+        try:
+            self._store.rewind(error.log)
+        except LinliError as e:
+            self._failed(e)
+            self._stop.wait(AGAIN_S)
+
+    def _failed(self, error: LinliError) -> None:
+        if str(error) != self.problem:  # not at each attempt
+            log.error("the store cannot be kept up with the bus, trying again: %s", error)
+        self.problem = str(error)
+        if self._figures is not None:
+            self._figures.failed()
 
 
 def rewind(subscription: Subscription, store: Store) -> None:
@@ -63,7 +175,7 @@ def rewind(subscription: Subscription, store: Store) -> None:
 
 
 def catch_up(subscription: Subscription, store: Store, *, timeout_s: float = 0.0, limit: int = 500) -> int:
-    """One step of projecting: poll, apply, then commit on the bus; answers how many records were polled.
+    """One bare step of projecting: poll, apply, then commit on the bus; answers how many records were polled.
 
     The subscription begins where the store stands: `subscribe(group, start=store.offset)`.
 
@@ -82,3 +194,8 @@ def by_log(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
     """The records of each log together, in their order."""
     in_logs = sorted(records, key=lambda record: record.log)  # stable
     return [(name, list(some)) for name, some in groupby(in_logs, key=lambda record: record.log)]
+
+
+def topic_of(name: str) -> str:
+    """The topic of a log on Kafka, for figures; `journal` of the embedded bus."""
+    return name.partition("/")[2].partition(":")[0] if name.startswith("kafka:") else "journal"

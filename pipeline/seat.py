@@ -26,7 +26,8 @@ from kafka.structs import MemberState
 from events.clock import Clock
 from events.errors import BusError, ConfigError
 from pipeline.assignor import Reads, ShareAssignor
-from storage.kafka import Brokers, arguments, told
+from storage.brokers import Brokers
+from storage.kafka import arguments, told
 
 log = logging.getLogger(__name__)
 

@@ -10,40 +10,18 @@ import logging
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 from kafka import errors as k
 from kafka.net.compat import KafkaNetClient
 
 from events.errors import BusAway, BusError
-from ingest.credentials import Credentials
+from storage.brokers import Brokers
 
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 PROBE_S = 3.0
 """How long one broker is asked why it cannot be spoken to."""
-
-Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-
-
-class Brokers(msgspec.Struct, frozen=True, kw_only=True):
-    """Where they are and who we are."""
-
-    bootstrap: tuple[str, ...]
-    """`host:port`."""
-    prefix: str
-    """Of the topics' names."""
-    security: Security = "PLAINTEXT"
-    ca: str = ""
-    """PEM file; empty: the system's authorities."""
-    certificate: str = ""
-    key: str = ""
-    mechanism: str = "SCRAM-SHA-512"
-    login: Credentials | None = None
-    compression: str = "lz4"
-    client: str = "linli"
-    """As the brokers' logs and quotas name us."""
 
 
 def arguments(brokers: Brokers) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from events.bus import Record, Start
 from events.clock import Clock
 from events.errors import BusAway, BusError, LogTruncated, UnreadableEvent
 from events.topics import FAMILIES, topic_name
-from storage.kafka import Brokers, arguments, told, trouble
+from storage.brokers import Brokers
+from storage.kafka import arguments, told, trouble
 
 log = logging.getLogger(__name__)
 
@@ -211,7 +212,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             log.info("%s: closed without a word to the brokers: %s", self._brokers.client, e)
 
     def _take_part(self) -> None:
-        """In a rebalance, without reading anything: afterwards it is known which partitions are still held."""
+        """In a rebalance, without reading anything: then it is known which partitions are still held."""
         held = list(self._held)
         self._consumer.pause(*held)
         try:
@@ -243,7 +244,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
                 if self._start is not None:
                     raise LogTruncated(
                         f"{partition.topic}/{partition.partition} ends at {ends[partition]}, and {at} of its "
-                        "records were read: the brokers have lost the newest; it is read again from the start",
+                        "records were read: the brokers lost the newest; it is read from the start again",
                         name,
                     )
                 at = 0

@@ -67,6 +67,14 @@ class Store(Protocol):
             StorageError: nothing was applied; the same records may be given again.
         """
 
+    def rewind(self, log: str) -> None:
+        """The log is to be applied from its beginning again: it is not what it was. What is here already is
+        passed over then.
+
+        Raises:
+            StorageError: nothing was changed.
+        """
+
     def prune(self, before_us: int) -> int:
         """Forget events, intervals, readings and looks from before this capture time, and alerts that were
         cleared and faces that were deleted before; answers how many events. Open alerts, kept faces, totals,
@@ -151,6 +159,11 @@ class SqliteStore:
 
     def apply(self, log: str, records: Sequence[Record]) -> int:
         return self._transaction(lambda: self._apply(log, records)) if records else 0
+
+    def rewind(self, log: str) -> None:
+        self._transaction(
+            lambda: self._connection.execute(_Q["set_offset"], {"log": log, "offset": 0}).rowcount
+        )
 
     def prune(self, before_us: int) -> int:
         gone = step = self._transaction(lambda: self._prune(before_us))

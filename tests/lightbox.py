@@ -24,8 +24,8 @@ from pipeline.membership import Membership, Plan
 from pipeline.seat import Seat
 from pipeline.shares import cameras_of, read_held
 from pipeline.supervisor import Child, Supervisor, ends_with_parent
+from storage.brokers import Brokers
 from storage.journal import Journal
-from storage.kafka import Brokers
 
 SITE = "town"
 CAMERAS = ("gate", "hall", "road", "yard")

@@ -16,8 +16,8 @@ from events.events import AnyPayload, Event, Health, Reading
 from events.ids import event_id
 from events.topics import topics
 from pipeline.relay import Relay, RelaySettings, Sender
+from storage.brokers import Brokers
 from storage.journal import Journal
-from storage.kafka import Brokers
 from storage.kafkaproducer import KafkaSender
 from testbed.happenings import Street
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.membership import ClusterStatus
+from pipeline.cluster_status import ClusterStatus
 from pipeline.relay import RelayStatus
 from pipeline.sensors import SensorStatus
 from pipeline.shipping_status import ShippingStatus

@@ -10,7 +10,8 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from events import binding, codec
 from events.events import Event
-from storage.kafka import Brokers, arguments
+from storage.brokers import Brokers
+from storage.kafka import arguments
 from testbed.kafka import Kafka
 from testbed.process import ServerMissing
 from tests.relayworks import make_topics

@@ -7,7 +7,7 @@ from kafka import KafkaProducer
 
 from events.errors import BusError
 from pipeline.claiming import Claims
-from storage.kafka import Brokers
+from storage.brokers import Brokers
 from testbed.kafka import Kafka
 from testbed.process import free_port
 from tests.boxes import make_topics

@@ -12,7 +12,8 @@ from events.bus import Bus
 from events.clock import SystemClock
 from events.events import Event
 from events.topics import topic_name
-from storage.kafka import Brokers, arguments
+from storage.brokers import Brokers
+from storage.kafka import arguments
 from storage.kafkabus import KafkaBus
 from testbed.kafka import Kafka
 from tests.contracts.bus import BusContract, Log

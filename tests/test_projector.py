@@ -76,6 +76,6 @@ def test_a_store_that_fails_for_a_while_gets_all_of_it_later(
     until(lambda: len(stored(store)) == site.journal.last_offset(), 10, "all is stored")
     assert projector.alive
     projector.stop()
-    assert caplog.text.count("no room for the store") == 4
+    assert caplog.text.count("no room for the store") == 1, "not at each attempt"
     assert stored(store) == [r.event.id for r in site.journal.read(0, 999)]
     store.close()

@@ -9,7 +9,7 @@ import pytest
 from events.clock import SystemClock
 from events.errors import ConfigError
 from pipeline.seat import Seat, TwinBox
-from storage.kafka import Brokers
+from storage.brokers import Brokers
 from testbed.kafka import Kafka
 from tests.boxes import make_topics
 
