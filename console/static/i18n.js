@@ -77,6 +77,7 @@ export const TEXTS = {
   "reason.moved": ["moved on", "已移走"],
   "reason.dispersed": ["dispersed", "已散开"],
   "reason.stream-ended": ["video ended", "视频中断"],
+  "reason.handed-over": ["another box took the camera over", "摄像机已由另一台设备接管"],
   "reason.gap": ["not seen after a gap", "中断后未再出现"],
   "reason.rule-removed": ["rule removed", "规则已删除"],
   dwell_s: ["Stayed, s", "停留（秒）"],
