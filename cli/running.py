@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from cli import logs, whole, wiring
+from cli import logs, observing, whole, wiring
 from cli import settings as site_settings
 from cli.settings import Settings
 from events.clock import Clock, SystemClock
@@ -172,12 +172,15 @@ def services(site: Path) -> None:
     as_child(stop)
     loaded = site_settings.load(site)
     of_site(loaded, "services")
-    built = wiring.services(loaded, SystemClock())
-    for service in built:
-        service.start()
+    clock = SystemClock()
+    built = wiring.services(loaded, clock)
+    run = wiring.Paths(loaded.data).run
     failed = False
-    while not stop.wait(1.0) and not failed:
-        failed = not all(service.alive for service in built)
+    with observing.status(loaded, run, lambda: wiring.open_journal(loaded, clock), built, clock):
+        for service in built:
+            service.start()
+        while not stop.wait(1.0) and not failed:
+            failed = not all(service.alive for service in built)
     for last in (False, True):  # together, then those that hand on what they said
         ending = [service for service in built if service.last == last]
         for service in ending:

@@ -28,7 +28,8 @@ class ProjectorFigures(Collector):
         self._write_s = 0.0
         self._newest_us: dict[str, int] = {}
         self._failures = 0
-        self._held = 0
+        self._held: dict[int, int] = {}
+        """Thread -> partitions that it reads."""
 
     def wrote(self, topic: str, records: int, took_s: float, newest_us: int = 0) -> None:
         """A batch of a topic is in the store.
@@ -55,15 +56,20 @@ class ProjectorFigures(Collector):
             self._failures += 1
 
     def holds(self, partitions: int) -> None:
-        """So many partitions are read now."""
+        """So many partitions are read by the calling thread now."""
         with self._lock:
-            self._held = partitions
+            self._held[threading.get_ident()] = partitions
 
     def collect(self) -> Iterator[Metric]:
         """What there is now."""
         with self._lock:
             records, letters, newest = dict(self._records), dict(self._letters), dict(self._newest_us)
-            buckets, write_s, failures, held = list(self._buckets), self._write_s, self._failures, self._held
+            buckets, write_s, failures, held = (
+                list(self._buckets),
+                self._write_s,
+                self._failures,
+                sum(self._held.values()),
+            )
         yield _by_topic(
             CounterMetricFamily("linli_projector_records", "Records brought in", labels=["topic"]), records
         )

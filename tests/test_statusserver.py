@@ -179,6 +179,9 @@ def test_a_projector_s_figures() -> None:
     figures.dead_letter("linli.alert", "unreadable")
     figures.failed()
     figures.holds(12)
+    other = threading.Thread(target=figures.holds, args=(4,))  # a second projector beside it
+    other.start()
+    other.join()
     server = StatusServer("127.0.0.1", 0, [figures], [])
     server.start()
     try:
@@ -195,6 +198,7 @@ def test_a_projector_s_figures() -> None:
     assert value(text, "linli_store_write_seconds_bucket", le="0.025") == 2
     assert value(text, "linli_store_write_seconds_bucket", le="+Inf") == 3
     assert value(text, "linli_store_write_seconds_count") == 3
+    assert value(text, "linli_projector_partitions") == 16
     newest = value(text, "linli_projector_newest_event_timestamp_seconds", topic="linli.alert")
     assert newest == 1_700_000_000
 
