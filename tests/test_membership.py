@@ -47,7 +47,7 @@ def test_a_second_box_takes_its_share_and_what_stays_goes_on(make_box: MakeBox, 
     assert len(kept) == 2
     assert len(newest(first)) == 4  # nothing of what stayed began anew
     assert first.end() == second.end() == 0
-    counted, superseded = count_once([first, second], tmp_path / "store.db", 1)
+    counted, superseded = count_once([first.events(), second.events()], tmp_path / "store.db", 1)
     assert superseded == 0  # in order: never did both read a camera
     assert counted > 50
 
@@ -80,7 +80,7 @@ def test_swaps(make_box: MakeBox, tmp_path: Path) -> None:
         settled(*boxes)
     for box in boxes:
         assert box.end() == 0
-    counted, superseded = count_once(boxes, tmp_path / "store.db", seed)
+    counted, superseded = count_once([box.events() for box in boxes], tmp_path / "store.db", seed)
     print(f"seed {seed}: {done}; {counted} crossings counted once, {superseded} superseded")
     assert counted > 100
     if done["hang"]:
@@ -127,7 +127,7 @@ def test_cut_off_one_goes_on_and_one_stops_as_the_site_says(cut_kafka: Kafka, tm
         assert "cut off from the other boxes" in east.log
         assert "among the others again" in east.log
         assert [box.end() for box in boxes] == [0, 0]
-        count_once(boxes, tmp_path / "store.db", 2)
+        count_once([box.events() for box in boxes], tmp_path / "store.db", 2)
     finally:
         cut_kafka.resume()
         for box in boxes:

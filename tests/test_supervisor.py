@@ -191,3 +191,47 @@ def test_a_child_does_not_hold_its_sisters_open(tmp_path: Path) -> None:
     first.process.stdin.close()
     assert first.process.wait(5) == 0
     supervisor.drain()
+
+
+def test_children_come_and_go_while_it_runs(tmp_path: Path) -> None:
+    stays, comes = sound(tmp_path, "stays"), sound(tmp_path, "comes")
+    with Running(stays) as run:
+        until(lambda: (tmp_path / "stays").exists())
+        assert stays.process is not None
+        before = stays.process.pid
+        run.supervisor.add(comes)
+        with pytest.raises(ValueError, match="comes is there already"):
+            run.supervisor.add(sound(tmp_path, "comes"))
+        until(lambda: (tmp_path / "comes").exists())
+        assert run.supervisor.remove(["comes", "nobody"], 10) == []
+        assert (tmp_path / "order").read_text() == "comes\n"  # it drained
+        time.sleep(0.5)
+        assert stays.process.pid == before
+        assert run.supervisor.falls() == {"stays": 0}
+    assert run.fallen == []
+
+
+def test_a_child_that_does_not_leave_is_killed_and_named(tmp_path: Path) -> None:
+    with Running(sound(tmp_path, "stuck", 60), sound(tmp_path, "quick")) as run:
+        until(lambda: (tmp_path / "stuck").exists() and (tmp_path / "quick").exists())
+        assert run.supervisor.remove(["stuck", "quick"], 0.5) == ["stuck"]
+    assert run.fallen == []
+
+
+def test_a_child_that_is_not_sound_is_killed_and_started_again(tmp_path: Path) -> None:
+    child = sound(tmp_path, "worker")
+    child.sound = lambda running_s: "hangs" if running_s > 1.0 else ""
+    with Running(child, restart=Restart(first_s=0.1)) as run:
+        until(lambda: len(run.fallen) >= 2)
+        assert run.supervisor.falls()["worker"] >= 2
+    assert set(run.fallen) == {("worker", -signal.SIGKILL)}
+
+
+def test_what_comes_first_comes_before_any_child_drains(tmp_path: Path) -> None:
+    """Those who are drained by somebody else, and those who read what they wrote."""
+    with Running(sound(tmp_path, "worker"), sound(tmp_path, "reader", stage=1)) as run:
+        until(lambda: (tmp_path / "worker").exists() and (tmp_path / "reader").exists())
+        removed: list[list[str]] = []
+        run.supervisor.first = lambda: removed.append(run.supervisor.remove(["worker"], 10))
+    assert removed == [[]]
+    assert (tmp_path / "order").read_text().split() == ["worker", "reader"]
