@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.admin import KafkaAdminClient, NewTopic, UserScramCredentialUpsertion
 from kafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 
+from testbed.certificates import make_certificates
 from testbed.kafka import Kafka
-from testbed.kafkajars import write_tools
-from testbed.process import ServerMissing
+from testbed.kafkajars import java, kafka_jars, storage_tool, write_tools
+from testbed.process import Server, ServerMissing, free_port, listens
 from tests.servers import USERS, need, started
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -153,6 +154,7 @@ def test_a_subscriber_reads_what_is_not_about_faces(roles: Kafka) -> None:
     subscriber = As(roles, "subscriber", USERS["subscriber"])
     assert subscriber.read(f"{TOWN}.alert")
     assert subscriber.join("subscriber.page", f"{TOWN}.alert")
+    assert subscriber.join(f"{TOWN}.subscriber", f"{TOWN}.alert")
     with pytest.raises(GroupAuthorizationFailedError):
         subscriber.join(f"{TOWN}.store", f"{TOWN}.alert")
     for topic in (f"{TOWN}.face", f"{TOWN}.dlq", f"{CITY}.alert"):
@@ -170,9 +172,11 @@ def test_a_user_is_made_and_a_role_is_taken_away(roles: Kafka, tools: Path) -> N
     box = As(roles, "box-2", password)
     with pytest.raises(TopicAuthorizationFailedError):
         box.write(f"{TOWN}.alert")
-    script("acls.sh", "box", "box-2", TOWN, tools=tools, broker=roles)
+    role = ("dead-letters", "box-2", TOWN)
+    script("acls.sh", *role, tools=tools, broker=roles)
     box.write(f"{TOWN}.alert")
-    script("acls.sh", "box", "box-2", TOWN, tools=tools, broker=roles, environment={"REMOVE": "1"})
+    assert box.read(f"{TOWN}.dlq")
+    script("acls.sh", *role, tools=tools, broker=roles, environment={"REMOVE": "1"})
     with pytest.raises(TopicAuthorizationFailedError):
         box.write(f"{TOWN}.alert")
     script("user.sh", "box-2", tools=tools, broker=roles, environment={"REMOVE": "1"})
@@ -180,6 +184,74 @@ def test_a_user_is_made_and_a_role_is_taken_away(roles: Kafka, tools: Path) -> N
         KafkaAdminClient(**box.arguments, bootstrap_timeout_ms=5_000)
     with pytest.raises(AssertionError, match="letters, digits"):
         script("user.sh", "box-3", tools=tools, broker=roles, input="a,b]\n")
+
+
+class Example(Server):
+    """One node with deploy/kafka/broker.properties, its addresses and files put in place."""
+
+    kind = "broker.properties"
+
+    def prepare(self) -> None:
+        self.libs = kafka_jars()
+        make_certificates(self.folder)
+        (self.folder / "secrets").write_text("admin.password=pw-admin\n")
+        port = self.keep("port", lambda: free_port(2))
+        text = (DEPLOY / "kafka/broker.properties").read_text()
+        for old, new in {
+            "0.0.0.0:9093": f"127.0.0.1:{port}",
+            "0.0.0.0:9094": f"127.0.0.1:{port + 1}",
+            "kafka-1.example.org:9093": f"localhost:{port}",
+            "kafka-1.example.org:9094": f"localhost:{port + 1}",
+            "User:kafka-1.example.org": "User:localhost",
+            "/var/lib/kafka": str(self.data),
+            "/etc/kafka/node.pem": str(self.folder / "server.both.pem"),
+            "/etc/kafka/ca.pem": str(self.folder / "ca.pem"),
+            "/etc/kafka/secrets": str(self.folder / "secrets"),
+            "replication.factor = 3": "replication.factor = 1",
+            "isr = 2": "isr = 1",
+            "insync.replicas = 2": "insync.replicas = 1",
+        }.items():
+            assert old in text, old
+            text = text.replace(old, new)
+        (self.folder / "broker.properties").write_text(text)
+        arguments = ("--add-scram", "SCRAM-SHA-512=[name=admin,password=pw-admin]")
+        settings = ("-c", str(self.folder / "broker.properties"))
+        storage_tool(
+            self.libs, "format", "--standalone", "-t", "MkU3OEVBNTcwNTJENDM2Qg", *settings, *arguments
+        )
+
+    def command(self) -> list[str]:
+        return [*java(self.libs, "-Xmx256M"), "kafka.Kafka", str(self.folder / "broker.properties")]
+
+    def ready(self) -> bool:
+        return listens(self.state["port"])
+
+    def describe(self) -> dict[str, Any]:
+        return {"port": self.state["port"]}
+
+
+def test_the_broker_of_the_example(tmp_path: Path) -> None:
+    """It lets its first user do all, a user that this one makes do nothing, and nobody else in."""
+    with started(Example(tmp_path / "example")) as server:
+        arguments: dict[str, Any] = {
+            "bootstrap_servers": f"localhost:{server.state['port']}",
+            "security_protocol": "SASL_SSL",
+            "ssl_cafile": str(server.folder / "ca.pem"),
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_plain_username": "admin",
+            "sasl_plain_password": "pw-admin",
+            "bootstrap_timeout_ms": 30_000,
+        }
+        admin = KafkaAdminClient(**arguments)
+        admin.create_topics([NewTopic(f"{TOWN}.alert", 1, 1)])
+        admin.alter_user_scram_credentials([UserScramCredentialUpsertion("box", "SCRAM-SHA-512", "pw-box")])
+        assert admin.list_topics() == [f"{TOWN}.alert"]
+        admin.close()
+        box = KafkaAdminClient(**arguments | {"sasl_plain_username": "box", "sasl_plain_password": "pw-box"})
+        assert box.list_topics() == []
+        box.close()
+        with pytest.raises(KafkaError):
+            KafkaAdminClient(**arguments | {"sasl_plain_password": "wrong", "bootstrap_timeout_ms": 4_000})
 
 
 @pytest.mark.slow

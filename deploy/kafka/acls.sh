@@ -6,6 +6,7 @@
 #   topics         makes and changes the topics of PREFIX (linli topics apply)
 #   box            an edge box: writes its events; reads nothing but its share and the claims of PREFIX
 #   centre         the command centre (linli serve): reads PREFIX and every jurisdiction below it, writes the dead letters
+#   dead-letters   reads the dead letters of PREFIX and sends them again to the topics they are from (linli dlq retry)
 #   subscriber     reads the families named (without any: count alert view sensor health), writes nothing
 #   mirror-source  MirrorMaker on the cluster that it reads: the families of PREFIX
 #   mirror-target  MirrorMaker on the cluster that it writes: makes and writes those topics, and its own, which are
@@ -66,12 +67,18 @@ centre)
     acl --operation Write --topic "$prefix.dlq"
     acl --operation Read --operation Describe --operation Delete --group "$prefix." --resource-pattern-type prefixed
     ;;
+dead-letters)
+    # shellcheck disable=SC2046,SC2086
+    acl --operation Write --operation Describe --topic "$prefix.dlq" $(named $families)
+    acl --operation Read --topic "$prefix.dlq"
+    ;;
 subscriber)
     [ "$#" -gt 0 ] || set -- count alert view sensor health
     # shellcheck disable=SC2046,SC2086
     acl --operation Read --operation Describe $(named "$@")
-    acl --operation Read --operation Describe --group "$user"
-    acl --operation Read --operation Describe --group "$user." --resource-pattern-type prefixed
+    # Groups of its own: of `linli tail --group USER`, and of other clients.
+    acl --operation Read --operation Describe --group "$prefix.$user" --group "$user"
+    acl --operation Read --operation Describe --group "$prefix.$user." --group "$user." --resource-pattern-type prefixed
     ;;
 mirror-source)
     # shellcheck disable=SC2046,SC2086
