@@ -319,6 +319,19 @@ def test_retention_holds_the_newest_of_what_waits(site: Recorded, s3: S3) -> Non
     spool.close()
 
 
+def test_the_disk_s_reserve_goes_before_what_waits(site: Recorded, s3: S3) -> None:
+    loaded = with_objects(site.loaded.path, section(s3, "nowhere", "hold_gb = 1\n"))
+    _, unsent = wiring._uploads(loaded, site.journal, site.clock)
+    spool = shipping.open_spool(loaded)
+    spool.add([item_of(row) for row in site.journal.segments()])
+    assert len(unsent()) == 4
+    text = loaded.path.read_text()
+    loaded.path.write_text(text.replace("reserve_gb = 0", "reserve_gb = 1000000"))
+    _, unsent = wiring._uploads(settings.load(loaded.path), site.journal, site.clock)
+    assert unsent() == [], "a full disk would end the recording"
+    spool.close()
+
+
 def test_services_ship_where_the_site_says_so(site: Recorded, s3: S3, bucket: str) -> None:
     plain = wiring.services(site.loaded, site.clock)
     assert not any(type(service).__name__ == "Shipper" for service in plain)
@@ -367,7 +380,7 @@ def test_a_running_site_copies_what_it_records(
     second = Site(path)
     try:
         wanted = {papers_key(row.path) for row in rows}
-        until(lambda: wanted <= set(store.keys("footage/")), 60, "the copies of the first run")
+        until(lambda: wanted <= set(store.keys("footage/")), 120, "the copies of the first run")
         assert not [e for e in second.events() if isinstance(e.data, Health) and e.data.what == "uploads"]
         second.end()
     finally:
