@@ -3,7 +3,7 @@
 A store gives it a transaction (`Writes`); everything here happens in that transaction or not at all.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from events import codec
 from events.bus import Record
 from events.events import ClaimTaken, Crossing, Event
-from storage.claims import Claim, Claims, CrossingKey, counts_when_superseded, crossing_key, undone
+from storage.claims import ANALYSIS, Claim, Claims, CrossingKey, counts_when_superseded, crossing_key, undone
 from storage.projections import TOTAL_KEY, Batch, Values, batch, changes
 
 _LOOKED_AT = 256
@@ -72,13 +72,33 @@ def _parts(records: Sequence[Record], done: int) -> Iterator[list[Record]]:
 
 
 def _add(writes: Writes, events: Sequence[Event]) -> int:
-    claims = _claims(writes, sorted({event.source for event in events}))
-    new = writes.keep([NewEvent(e, codec.encode(e), claims.superseded(e)) for e in events])
-    project(writes, new, claims)
+    ends = _ends(writes, events)
+    sent = [NewEvent(e, codec.encode(e), _superseded(e, ends)) for e in events]
+    new = writes.keep(sent)
+    _project(writes, new, ends)
     return len(new)
 
 
-def project(writes: Writes, new: Sequence[NewEvent], claims: Claims) -> None:
+Ends = Mapping[tuple[str, int], int]
+"""Of a source's epoch, the capture time from which it is superseded."""
+
+
+def _ends(writes: Writes, events: Sequence[Event]) -> Ends:
+    """Of the epochs that these events are of, those that end; `Claims.end_us` says which, for one camera."""
+    epochs = {(e.source, e.epoch) for e in events if e.family in ANALYSIS}
+    if not epochs:
+        return {}
+    asked = [{"source": source, "epoch": epoch} for source, epoch in sorted(epochs)]
+    found = writes.rows("ends", {"epochs": msgspec.json.encode(asked).decode()})
+    return {(source, epoch): end_us for source, epoch, end_us in found if end_us is not None}
+
+
+def _superseded(event: Event, ends: Ends) -> bool:
+    end_us = ends.get((event.source, event.epoch)) if ends else None
+    return end_us is not None and end_us <= event.time_us and event.family in ANALYSIS
+
+
+def _project(writes: Writes, new: Sequence[NewEvent], ends: Ends) -> None:
     """Make the changes of events that were not here before."""
     changed = []
     for item in new:
@@ -90,7 +110,7 @@ def project(writes: Writes, new: Sequence[NewEvent], claims: Claims) -> None:
             continue
         name, values = change
         if name == "raise_alert":
-            values["handed_us"] = claims.end_us(item.event.source, item.event.epoch)
+            values["handed_us"] = ends.get((item.event.source, item.event.epoch))
         changed.append((name, values))
     _execute(writes, batch(changed))
 
@@ -112,17 +132,16 @@ def _execute(writes: Writes, changed: Batch) -> None:
         writes.change(name, rows)
 
 
-def _claims(writes: Writes, sources: Sequence[str]) -> Claims:
-    asked = {"sources": msgspec.json.encode(sources).decode()}
-    known = [Claim(*row) for row in writes.rows("claims", asked)]
-    return Claims(known, dict(writes.rows("forgotten", asked)) if known else None)
+def _claims(writes: Writes, source: str) -> Claims:
+    known = [Claim(*row) for row in writes.rows("claims", {"source": source})]
+    return Claims(known, dict(writes.rows("forgotten", {"source": source})))
 
 
 def _take(writes: Writes, event: Event, data: ClaimTaken) -> int:
     """A claim: what it covers does not count any more."""
     if not writes.keep([NewEvent(event, codec.encode(event), False)]):
         return 0
-    claims = _claims(writes, [event.source])
+    claims = _claims(writes, event.source)
     before = claims.ends(event.source)
     claim = Claim(event.source, data.stream_epoch, data.token, data.box, data.since_us)
     claims.add(claim)

@@ -37,7 +37,7 @@ class Claims:
         self._by_source: dict[str, list[Claim]] = {}
         self._own: dict[tuple[str, int], Claim] = {}
         self._forgotten = forgotten or {}
-        self._ends: dict[tuple[str, int], int | None] = {}
+        self._ends: dict[str, dict[int, int]] = {}
         for claim in claims:
             self.add(claim)
 
@@ -48,34 +48,33 @@ class Claims:
         own = self._own.get(key)
         if own is None or (claim.token, claim.box) < (own.token, own.box):
             self._own[key] = claim
-        self._ends.clear()
+        self._ends.pop(claim.source, None)
 
     def end_us(self, source: str, epoch: int) -> int | None:
         """The capture time from which the epoch's analysis is superseded; None: it counts for ever."""
-        key = source, epoch
-        if key not in self._ends:
-            own = self._own.get(key)
-            if own is None and epoch <= self._forgotten.get(source, -1):
-                own = Claim(source, epoch, -1, "", 0)
-            later = (
-                c.since_us
-                for c in self._by_source.get(source, ())
-                if own is not None and c.token > own.token and c.box != own.box
-            )
-            self._ends[key] = min(later, default=None)
-        return self._ends[key]
-
-    def superseded(self, event: Event) -> bool:
-        """Another box had the camera by then."""
-        if not self._by_source or event.family not in ANALYSIS:
-            return False
-        end = self.end_us(event.source, event.epoch)
-        return end is not None and end <= event.time_us
+        if (source, epoch) not in self._own and epoch <= self._forgotten.get(source, -1):
+            return min((claim.since_us for claim in self._by_source.get(source, ())), default=None)
+        return self.ends(source).get(epoch)
 
     def ends(self, source: str) -> dict[int, int]:
-        """Of each epoch of the source that ends, when."""
-        found = {epoch: self.end_us(source, epoch) for name, epoch in self._own if name == source}
-        return {epoch: end for epoch, end in found.items() if end is not None}
+        """Of each epoch of the source that was claimed and ends, when."""
+        if source not in self._ends:
+            self._ends[source] = self._found_ends(source)
+        return self._ends[source]
+
+    def _found_ends(self, source: str) -> dict[int, int]:
+        claims = sorted(self._by_source.get(source, ()), key=lambda claim: claim.token)
+        mine = {claim.epoch: self._own[source, claim.epoch] for claim in claims}
+        earliest: dict[str, int] = {}  # of the claims with a larger token, by box
+        ends = {}
+        for own in sorted(mine.values(), key=lambda claim: -claim.token):
+            while claims and claims[-1].token > own.token:
+                later = claims.pop()
+                earliest[later.box] = min(later.since_us, earliest.get(later.box, later.since_us))
+            others = [since_us for box, since_us in earliest.items() if box != own.box]
+            if others:
+                ends[own.epoch] = min(others)
+        return ends
 
 
 CrossingKey = tuple[str, str, str, str]

@@ -123,13 +123,26 @@ FROM unnest(%(alert)s::text[], %(time_us)s::bigint[], %(until_us)s::bigint[], %(
     AS a (alert, time_us, until_us, reason)
 WHERE alerts.alert = a.alert AND (state = 'open' OR alerts.reason = 'handed-over')
 
+-- name: ends
+-- Of epochs, when another box had the camera: `storage/claims.py` says it in words.
+SELECT k.source, k.epoch, later.since_us
+FROM jsonb_to_recordset(%(epochs)s::jsonb) AS k (source text, epoch bigint)
+CROSS JOIN LATERAL (
+    (SELECT token, box FROM claims AS o WHERE o.source = k.source AND o.epoch = k.epoch ORDER BY token, box LIMIT 1)
+    UNION ALL
+    SELECT -1, '' FROM forgotten AS f WHERE f.source = k.source AND k.epoch <= f.epoch
+        AND NOT EXISTS (SELECT 1 FROM claims AS o WHERE o.source = k.source AND o.epoch = k.epoch)
+) AS own
+CROSS JOIN LATERAL (
+    SELECT min(c.since_us) AS since_us FROM claims AS c
+    WHERE c.source = k.source AND c.token > own.token AND c.box <> own.box
+) AS later
+
 -- name: claims
-SELECT source, epoch, token, box, since_us FROM claims
-WHERE source = ANY (ARRAY(SELECT jsonb_array_elements_text(%(sources)s::jsonb)))
+SELECT source, epoch, token, box, since_us FROM claims WHERE source = %(source)s
 
 -- name: forgotten
-SELECT source, epoch FROM forgotten
-WHERE source = ANY (ARRAY(SELECT jsonb_array_elements_text(%(sources)s::jsonb)))
+SELECT source, epoch FROM forgotten WHERE source = %(source)s
 
 -- name: add_claim
 INSERT INTO claims (source, epoch, token, box, since_us)

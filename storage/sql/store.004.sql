@@ -7,6 +7,7 @@ CREATE TABLE claims (
     since_us INTEGER NOT NULL,
     PRIMARY KEY (source, epoch, token, box)
 ) WITHOUT ROWID;
+CREATE INDEX claims_by_token ON claims (source, token);
 
 -- Up to which epoch a source's claims were pruned.
 CREATE TABLE forgotten (

@@ -41,11 +41,26 @@ WHERE alert = :alert AND (state = 'open' OR reason = 'handed-over')
 UPDATE alerts SET state = 'cleared', cleared_us = :time_us, until_us = :until_us, reason = :reason
 WHERE alert = :alert AND (state = 'open' OR reason = 'handed-over')
 
+-- name: ends
+-- Of epochs, when another box had the camera: `storage/claims.py` says it in words.
+SELECT source, epoch, (SELECT min(since_us) FROM claims AS c
+                       WHERE c.source = own.source AND c.token > own.token AND c.box <> own.box)
+FROM (
+    SELECT k.source, k.epoch,
+        coalesce((SELECT token FROM claims AS o WHERE o.source = k.source AND o.epoch = k.epoch
+                  ORDER BY token, box LIMIT 1), -1) AS token,
+        coalesce((SELECT box FROM claims AS o WHERE o.source = k.source AND o.epoch = k.epoch
+                  ORDER BY token, box LIMIT 1), '') AS box,
+        EXISTS (SELECT 1 FROM forgotten AS f WHERE f.source = k.source AND k.epoch <= f.epoch) AS forgotten
+    FROM (SELECT json_extract(value, '$.source') AS source, json_extract(value, '$.epoch') AS epoch
+          FROM json_each(:epochs)) AS k) AS own
+WHERE token >= 0 OR forgotten
+
 -- name: claims
-SELECT source, epoch, token, box, since_us FROM claims WHERE source IN (SELECT value FROM json_each(:sources))
+SELECT source, epoch, token, box, since_us FROM claims WHERE source = :source
 
 -- name: forgotten
-SELECT source, epoch FROM forgotten WHERE source IN (SELECT value FROM json_each(:sources))
+SELECT source, epoch FROM forgotten WHERE source = :source
 
 -- name: add_claim
 INSERT INTO claims (source, epoch, token, box, since_us) VALUES (:source, :epoch, :token, :box, :since_us)

@@ -14,6 +14,7 @@ CREATE TABLE claims (
     since_us bigint NOT NULL,
     PRIMARY KEY (source, epoch, token, box)
 );
+CREATE INDEX claims_by_token ON claims (source, token);
 
 CREATE TABLE forgotten (
     source text COLLATE "C" PRIMARY KEY,
