@@ -14,9 +14,10 @@ OpenTelemetry is imported by `open_tracer` alone, and only where the site names 
 is away is told once; spans are dropped meanwhile, and nothing waits.
 """
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -38,7 +39,7 @@ ALWAYS = ("alert", "judgement")
 """Families whose events are all traced: those of alerts."""
 
 QUEUE = 4096
-"""Spans that wait to be sent; beyond, the newest are dropped."""
+"""Spans that wait to be sent; beyond, the oldest are dropped."""
 
 AWAY_S = 30.0
 """A collector that did not answer is left alone for so long."""
@@ -46,7 +47,8 @@ AWAY_S = 30.0
 TIMEOUT_S = 3.0
 """How long a request to the collector may take."""
 
-_HALF = (1 << 64) - 1
+_WHOLE = 1 << 64
+"""The later half of a trace's id is below this."""
 
 Operation = Literal["create", "send", "process"]
 Committed = Callable[[int], int | None]
@@ -86,10 +88,6 @@ class Traced(NamedTuple):
     sequence: str
 
     @property
-    def family(self) -> str:
-        return self.type.split(".", 2)[1] if self.type.count(".") >= 2 else ""
-
-    @property
     def trace(self) -> int:
         return int(self.traceparent[3:35], 16)
 
@@ -98,11 +96,11 @@ class Traced(NamedTuple):
         return int(self.traceparent[36:52], 16)
 
 
-def chosen(event: Traced, share: float) -> bool:
-    """Whether the event's trace is sent: OpenTelemetry's rule for ratios, and alerts always."""
-    if event.family in ALWAYS or share >= 1:
+def chosen(family: str, traceparent: str | bytes, share: float) -> bool:
+    """Whether an event's trace is sent: OpenTelemetry's rule for ratios, and alerts always."""
+    if family in ALWAYS or share >= 1:
         return True
-    return (event.trace & _HALF) < round(share * (_HALF + 1))
+    return int(traceparent[19:35], 16) < round(share * _WHOLE)
 
 
 def span_id(event_id: str, operation: Operation, where: str) -> int:
@@ -142,6 +140,8 @@ class Tracer:
 
         self._ids = ids
         self._share = settings.sample
+        self._told = False
+        """That something went wrong with a trace."""
         self._box = settings.box
         self._api = trace
         self._provider = TracerProvider(
@@ -165,45 +165,48 @@ class Tracer:
 
     def relayed(self, arrived: Sequence[Arrived], now_us: int, committed: Committed) -> None:
         """Spans `create` and `send` of what the brokers have acknowledged."""
-        for one in arrived:
-            headers = {name: value.decode() for name, value in one.message.headers}
-            event = Traced(
-                id=headers["ce_id"],
-                traceparent=headers["ce_traceparent"],
-                type=headers["ce_type"],
-                source=headers["ce_source"],
-                sequence=headers["ce_sequence"],
-            )
-            if not chosen(event, self._share):
-                continue
-            captured_us = _time_us(headers["ce_time"])
-            about = {"messaging.system": "kafka", "messaging.destination.name": one.topic}
-            done_us = committed(one.offset) or one.handed_us
-            self._span(event, "create", captured_us, done_us, about)
-            about["messaging.kafka.message.key"] = one.message.key.decode()
-            self._span(event, "send", one.handed_us, now_us, about)
+        with self._harmless():
+            for one in arrived:
+                if not self._chosen(one.message):
+                    continue
+                headers = {name: value.decode() for name, value in one.message.headers}
+                event = Traced(
+                    id=headers["ce_id"],
+                    traceparent=headers["ce_traceparent"],
+                    type=headers["ce_type"],
+                    source=headers["ce_source"],
+                    sequence=headers["ce_sequence"],
+                )
+                captured_us = _time_us(headers["ce_time"])
+                about = {"messaging.system": "kafka", "messaging.destination.name": one.topic}
+                done_us = committed(one.offset) or one.handed_us
+                self._span(event, "create", captured_us, done_us, about)
+                about["messaging.kafka.message.key"] = one.message.key.decode()
+                self._span(event, "send", one.handed_us, now_us, about)
 
     def journalled(self, records: Sequence[Record], committed: Committed) -> None:
         """Spans `create` of events of a box that has no relay."""
-        about = {"messaging.system": "linli", "messaging.destination.name": "journal"}
-        for record in records:
-            event = _traced(record)
-            if chosen(event, self._share):
-                at = committed(record.offset)
-                self._span(event, "create", record.event.time_us, at or record.event.time_us, about)
+        with self._harmless():
+            about = {"messaging.system": "linli", "messaging.destination.name": "journal"}
+            for record in records:
+                event = self._traced(record)
+                if event is not None:
+                    at = committed(record.offset)
+                    self._span(event, "create", record.event.time_us, at or record.event.time_us, about)
 
     def projected(self, records: Sequence[Record], began_us: int, ended_us: int, group: str) -> None:
         """Spans `process` of what is in the store now; they were a batch, and took the same time."""
-        for record in records:
-            event = _traced(record)
-            if not chosen(event, self._share):
-                continue
-            about = _destination(record.log) | {
-                "messaging.consumer.group.name": group,
-                "messaging.batch.message_count": len(records),
-                "linli.offset": record.offset,
-            }
-            self._span(event, "process", began_us, ended_us, about)
+        with self._harmless():
+            for record in records:
+                event = self._traced(record)
+                if event is None:
+                    continue
+                about = _destination(record.log) | {
+                    "messaging.consumer.group.name": group,
+                    "messaging.batch.message_count": len(records),
+                    "linli.offset": record.offset,
+                }
+                self._span(event, "process", began_us, ended_us, about)
 
     def flush(self) -> None:
         """Send what waits; returns when it was tried."""
@@ -212,6 +215,29 @@ class Tracer:
     def close(self) -> None:
         """Send what waits, and end. A collector that is away holds this up for `TIMEOUT_S` at most."""
         self._provider.shutdown()
+
+    @contextlib.contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """Within it nothing that goes wrong with a trace reaches the events' own way."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - the relay and the projector must not end for a trace
+            if not self._told:
+                self._told = True
+                log.warning("traces are missing: %s: %s", type(error).__name__, error)
+
+    def _chosen(self, message: Message) -> bool:
+        if message.family in ALWAYS or self._share >= 1:
+            return True
+        parent = next(value for name, value in message.headers if name == "ce_traceparent")
+        return chosen(message.family, parent, self._share)
+
+    def _traced(self, record: Record) -> Traced | None:
+        event = record.event
+        parent = tracing.traceparent(event)
+        if not chosen(event.family, parent, self._share):
+            return None
+        return Traced(event.id, parent, event.type, event.source, str(event.sequence))
 
     def _span(
         self, event: Traced, operation: Operation, began_us: int, ended_us: int, about: Mapping[str, Any]
@@ -251,11 +277,6 @@ class Tracer:
 
 def _time_us(text: str) -> int:
     return (datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def _traced(record: Record) -> Traced:
-    event = record.event
-    return Traced(event.id, tracing.traceparent(event), event.type, event.source, str(event.sequence))
 
 
 def _destination(name: str) -> dict[str, Any]:

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from events import binding, codec, tracing
 from events.bus import Record
 from events.clock import SystemClock
+from events.errors import StorageError
 from events.events import AlertCleared, AlertRaised, Event, Interval, camera_source
 from events.ids import event_id
-from pipeline.telemetry import Arrived, TelemetrySettings, Traced, Tracer, chosen, open_tracer, span_id
+from pipeline.telemetry import Arrived, TelemetrySettings, Tracer, chosen, open_tracer, span_id
 from storage.journal import Journal
 from storage.store import SqliteStore
 from testbed.kafka import Kafka
@@ -137,17 +139,19 @@ def test_a_box_by_itself() -> None:
 def test_a_share_is_chosen_by_the_trace() -> None:
     """Every process decides alike, alerts are always sent, and the share is what was asked for."""
 
-    def one(n: int, type_: str) -> Traced:
-        event = event_id(SOURCE, "count", n)
-        return Traced(event, tracing.derived(event, event), type_, SOURCE, str(n))
-
-    counts = [one(n, "linli.count.interval.v1") for n in range(4000)]
-    sent = [event.id for event in counts if chosen(event, 0.1)]
+    ids = [event_id(SOURCE, "count", n) for n in range(4000)]
+    traces = [tracing.derived(one, one) for one in ids]
+    sent = {trace for trace in traces if chosen("count", trace, 0.1)}
     assert 300 < len(sent) < 500
-    assert set(sent) < {event.id for event in counts if chosen(event, 0.2)}
-    assert all(chosen(one(n, "linli.alert.raised.v1"), 0.0) for n in range(50))
-    assert not any(chosen(event, 0.0) for event in counts)
-    assert all(chosen(event, 1.0) for event in counts)
+    assert sent == {trace for trace in traces if chosen("count", trace.encode(), 0.1)}
+    assert sent < {trace for trace in traces if chosen("count", trace, 0.2)}
+    assert all(chosen("alert", trace, 0.0) for trace in traces)
+    assert not any(chosen("count", trace, 0.0) for trace in traces)
+    assert all(chosen("count", trace, 1.0) for trace in traces)
+    ratio = TraceIdRatioBased(0.1)  # who samples by OpenTelemetry's own rule takes the same traces
+    for trace in traces:
+        decision = ratio.should_sample(None, int(trace[3:35], 16), "any").decision
+        assert decision.is_sampled() == (trace in sent)
 
 
 def test_a_collector_that_is_away_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -185,6 +189,25 @@ def test_nobody_listens_and_nobody_waits(caplog: pytest.LogCaptureFixture) -> No
         made.close()
     assert threading.active_count() <= before
     assert len([r for r in caplog.records if r.levelno >= logging.WARNING]) == 1
+
+
+def test_a_journal_that_cannot_be_read_hurts_no_relay(caplog: pytest.LogCaptureFixture) -> None:
+    """What goes wrong with a trace ends there, told once."""
+
+    def closed(_: int) -> int | None:
+        raise StorageError("the journal is closed")
+
+    with Collector() as collector:
+        made = tracer(collector.url)
+        with caplog.at_level(logging.WARNING):
+            made.relayed(arrived(events()), NOW_US, closed)
+            made.relayed(arrived(events()), NOW_US, closed)
+            made.relayed(arrived(events()[:1]), NOW_US, lambda _: None)
+        made.close()
+        assert len(collector.spans) == 2  # and it goes on
+    assert [r.getMessage() for r in caplog.records] == [
+        "traces are missing: StorageError: the journal is closed"
+    ]
 
 
 def test_without_a_collector_nothing_is_imported() -> None:
