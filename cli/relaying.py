@@ -8,6 +8,7 @@ from events.clock import Clock
 from events.topics import FAMILIES, topic_name
 from pipeline.relay import Relay, RelaySettings
 from pipeline.telemetry import Arrived
+from storage.deadletters import DeadLetters
 from storage.journal import Journal
 from storage.kafkaproducer import KafkaSender
 
@@ -34,5 +35,6 @@ def relay(
         keep_s=settings.file.recording.keep_days * 86_400,
         bound_bytes=int(bus.outbox_gb * 1e9),
     )
+    letters = DeadLetters(brokers, clock, values.source)
     status = wiring.Paths(settings.data).make().run / "relay.json"
-    return Relay(journal, values, lambda names: KafkaSender(brokers, names), clock, status, sent)
+    return Relay(journal, values, lambda names: KafkaSender(brokers, names, letters), clock, status, sent)

@@ -12,7 +12,7 @@ is pruned that has not arrived.
 
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -58,12 +58,13 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sent(NamedTuple):
-    """An event that is under way, since `at` (the clock's monotonic time)."""
+    """An event that is under way, since `at` (the clock's monotonic time); `note` is the caller's."""
 
     offset: int
     at: float
     ticket: Ticket
     bytes: int
+    note: object
 
 
 class _Lane:
@@ -184,9 +185,9 @@ class Outbox:
             lane.cursor = after
             self._caught_up(lane, main)
 
-    def handed(self, row: Raw, ticket: Ticket, at: float) -> None:
-        """The event is under way since `at`."""
-        self._under_way[row.family].append(Sent(row.offset, at, ticket, len(row.body)))
+    def handed(self, row: Raw, ticket: Ticket, at: float, note: object = None) -> None:
+        """The event is under way since `at`; once it has arrived, `collect` tells the note."""
+        self._under_way[row.family].append(Sent(row.offset, at, ticket, len(row.body), note))
         self.in_flight += 1
         self.bytes_in_flight += len(row.body)
         self.sent += 1
@@ -195,8 +196,12 @@ class Outbox:
         else:
             self._high[row.family] = row.offset
 
-    def collect(self) -> Sent | None:
-        """Look what has arrived and move the positions; answers one of those that have, if any did."""
+    def collect(self, notes: list[Any] | None = None) -> Sent | None:
+        """Look what has arrived and move the positions; answers one of those that have, if any did.
+
+        Args:
+            notes: theirs are added, where they have one.
+        """
         last: Sent | None = None
         count = size = 0
         for family, tickets in self._under_way.items():
@@ -205,6 +210,8 @@ class Outbox:
                 self._position[family] = last.offset
                 count += 1
                 size += last.bytes
+                if notes is not None and last.note is not None:
+                    notes.append(last.note)
         self.in_flight -= count
         self.bytes_in_flight -= size
         self.arrived += count

@@ -19,7 +19,7 @@ import msgspec
 from events import binding
 from events.binding import Message
 from events.clock import Clock
-from events.errors import LinliError, MalformedEvent, StorageError
+from events.errors import BusAway, BusError, LinliError, MalformedEvent
 from pipeline.outbox import GROUP, Letter, Outbox, Ticket
 from pipeline.relaynews import News
 from pipeline.service import Service
@@ -93,6 +93,9 @@ class Sender(Protocol):
 
     def fits(self, topic: str, key: bytes, value: bytes, headers: Headers) -> bool:
         """The topic takes a record of this size."""
+
+    def set_aside(self, message: Message, topic: str, journal: str, offset: int, why: str) -> None:
+        """Write a dead letter. Raises BusError."""
 
     def send(self, mark: object, topic: str, key: bytes, value: bytes, headers: Headers) -> Ticket:
         """Queue a record."""
@@ -177,8 +180,6 @@ class Relay(Service):
         self._clock = clock
         self._status = status
         self._sent = sent
-        self._messages: dict[int, Arrived] = {}
-        """By offset, those under way; empty without `sent`."""
         self._news = News(journal, settings.source, settings.topics, clock)
         self._resting: dict[str, str] = {}
         self._rest_until: dict[str, float] = {}
@@ -235,7 +236,6 @@ class Relay(Service):
             sender.close()
             self._collect(outbox)
             outbox.again()
-            self._messages.clear()
 
     def _opened(self, outbox: Outbox, sender: Sender) -> None:
         names, now = self._settings.topics, self._clock.monotonic()
@@ -256,7 +256,7 @@ class Relay(Service):
         """Look what has arrived, send what there is room for, wait a moment if there was nothing."""
         self._collect(outbox)
         if sender.failure is not None:
-            self._failed(outbox, sender.failure)
+            self._failed(outbox, sender, sender.failure)
         now = self._clock.monotonic()
         if (outbox.in_flight or self._resting) and now >= self._due["check"]:
             self._check(outbox, sender, now)
@@ -279,43 +279,48 @@ class Relay(Service):
             self._stop.wait(0.003 if outbox.in_flight > limit // 2 else IDLE_S)
 
     def _hand(self, outbox: Outbox, sender: Sender, row: Raw, now: float) -> None:
+        topic = self._settings.topics[row.family]
         try:
             message = binding.message(row.body)
         except MalformedEvent as e:
-            self._set_aside(outbox, row, "", str(e))
+            self._set_aside(outbox, sender, row, None, str(e))
             return
         _, key, value, headers = message
-        topic = self._settings.topics[row.family]
         if len(row.body) > SMALL and not sender.fits(topic, key, value, headers):
             most = sender.topics[topic].max_bytes
-            self._set_aside(
-                outbox, row, _id(message), f"larger than the {most} bytes that the topic {topic} takes"
-            )
+            why = f"larger than the {most} bytes that the topic {topic} takes (max.message.bytes)"
+            self._set_aside(outbox, sender, row, message, why)
             return
         ticket = sender.send(row, topic, key, value, headers)
-        outbox.handed(row, ticket, now)
+        told = Arrived(row.offset, topic, message, self._clock.wall_us()) if self._sent is not None else None
+        outbox.handed(row, ticket, now, told)
         self._bytes += len(row.body)
-        if self._sent is not None:
-            self._messages[row.offset] = Arrived(row.offset, topic, message, self._clock.wall_us())
 
-    def _set_aside(self, outbox: Outbox, row: Raw, id_: str, why: str) -> None:
+    def _set_aside(self, outbox: Outbox, sender: Sender, row: Raw, message: Message | None, why: str) -> None:
+        """The event is not sent; a dead letter, the journal's state and a health event say so."""
+        where = "`linli dlq list` shows it, `linli dlq retry` sends it"
+        id_ = ""
+        if message is not None:
+            id_ = dict(message.headers)["ce_id"].decode()
+            topic = self._settings.topics[row.family]
+            try:
+                sender.set_aside(message, topic, self._journal.id, row.offset, why)
+            except BusError as e:
+                where = f"there is no dead letter ({e})"
         letter = Letter(family=row.family, id=id_, reason=why, bytes=len(row.body))
         outbox.dead(row.offset, letter)
         self._letters += 1
-        self._news.letter(row.offset, letter)
+        self._news.letter(row.offset, letter, where)
 
     def _collect(self, outbox: Outbox) -> None:
-        last = outbox.collect()
+        told: list[Arrived] = []
+        last = outbox.collect(told)
         if last is not None:
             self._news.clock(last.ticket, last.at)
-        if self._sent is not None and self._messages:
-            positions = outbox.positions
-            done = [m for m in self._messages.values() if m.offset <= positions[m.message.family]]
-            if done:
-                self._messages = {o: m for o, m in self._messages.items() if o > positions[m.message.family]}
-                self._sent(done)
+        if told and self._sent is not None:
+            self._sent(told)
 
-    def _failed(self, outbox: Outbox, failure: Failure) -> None:
+    def _failed(self, outbox: Outbox, sender: Sender, failure: Failure) -> None:
         """The producer has ended.
 
         Raises:
@@ -326,7 +331,8 @@ class Relay(Service):
             raise failure.told
         if failure.too_large:
             message = binding.message(row.body)
-            self._set_aside(outbox, row, _id(message), f"the topic {failure.topic} refused it as too large")
+            why = f"the topic {failure.topic} refused it as too large (max.message.bytes)"
+            self._set_aside(outbox, sender, row, message, why)
             raise _Reopen(f"event {row.offset} is too large for {failure.topic}")
         if failure.of_topic:
             self._let_rest(row.family, str(failure.told))
@@ -350,7 +356,7 @@ class Relay(Service):
         )
         if self._rate and len(late) < len(outbox.oldest()):
             self._let_rest(late[0], f"{self._settings.topics[late[0]]}: {text}")
-        raise StorageError(f"Kafka: {text}")
+        raise BusAway(f"Kafka: {text}")
 
     def _wake(self, outbox: Outbox, now: float) -> None:
         """Families that have rested long enough are sent again."""
@@ -440,7 +446,3 @@ class Relay(Service):
             rate=round(self._rate, 1),
             clock_s=round(self._news.clock_s, 3),
         )
-
-
-def _id(message: Message) -> str:
-    return dict(message.headers)["ce_id"].decode()

@@ -49,11 +49,11 @@ class News:
         )
         self._note("bus", "note", text)
 
-    def letter(self, offset: int, letter: Letter) -> None:
-        """An event was set aside."""
+    def letter(self, offset: int, letter: Letter, where: str) -> None:
+        """An event was set aside; `where` says how to get at it."""
         text = (
             f"event {letter.id or offset} ({letter.family}, {letter.bytes} bytes) cannot be sent: "
-            f"{letter.reason}. It stays in the journal; `linli dlq list` shows it, `linli dlq retry` sends it"
+            f"{letter.reason}. It stays in the journal as long as others; {where}"
         )
         self._note("bus", "note", text)
 

@@ -9,6 +9,7 @@ had it. A *mark* (a letter without a value) says that it was; if it fails again,
 """
 
 import contextlib
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -99,6 +100,15 @@ class DeadLetters:
         origin = Origin(name.partition(":")[0], int(partition), record.offset - 1)
         self._keep(origin, message.key, message.value, message.headers, error)
 
+    def unsent(
+        self, message: binding.Message, topic: str, journal: str, offset: int, error: LinliError
+    ) -> None:
+        """Set an event aside that `topic` never takes. As `keep`. Its letter has a negative partition, a
+        number of the journal that the event is in; `retry` sends it on like any other.
+        """
+        origin = Origin(topic, -1 - zlib.crc32(journal.encode()), offset)
+        self._keep(origin, message.key, message.value, message.headers, error)
+
     def letters(self) -> list[Letter]:
         """Those that were not sent again since, the oldest first.
 
@@ -123,7 +133,7 @@ class DeadLetters:
         """
         for done, letter in enumerate(letters, 1):
             self._send(letter.topic, letter.key, letter.value, list(letter.headers))
-            self._send(self._topic, None, None, [(RETRIED, letter.id.encode())])
+            self._send(self._topic, letter.id.encode(), None, [(RETRIED, letter.id.encode())])
             progress(done)
 
     def close(self) -> None:
@@ -160,6 +170,8 @@ class DeadLetters:
         }
         own = [(name, text) for name, text in headers if not name.startswith(PREFIX)]
         own += [(f"{PREFIX}{name}", text.encode("utf-8", "replace")) for name, text in said.items()]
+        if key is None and value is None:  # the client does not send what has neither
+            value = b""
         self._send(self._topic, key, value, own)
 
     def _send(

@@ -44,8 +44,10 @@ from kafka.partitioner.default import murmur2
 from kafka.producer.future import FutureRecordMetadata
 from kafka.protocol.producer import ProduceRequest
 
-from events.errors import BusAway, LinliError
+from events.binding import Message
+from events.errors import BusAway, BusError, LinliError
 from storage.brokers import Brokers
+from storage.deadletters import DeadLetters
 from storage.kafka import arguments, trouble
 
 TIMEOUT_S = 10.0
@@ -127,12 +129,17 @@ def _anew(name: str) -> TopicsChanged:
     return TopicsChanged(f"the topic {name} was made anew: what was sent to it before is lost there")
 
 
+class TooLarge(BusError):
+    """A topic never takes this event."""
+
+
 class KafkaSender:
     """Any thread opens and closes it; one sends.
 
     Args:
         brokers: where they are, and who we are.
         names: what topics are sent to.
+        letters: for what a topic never takes.
 
     Attributes:
         topics: those that can be written, by name.
@@ -142,11 +149,12 @@ class KafkaSender:
         LinliError: the brokers do not answer, or refuse; says how to mend it.
     """
 
-    def __init__(self, brokers: Brokers, names: Sequence[str]) -> None:
+    def __init__(self, brokers: Brokers, names: Sequence[str], letters: DeadLetters | None = None) -> None:
         self.failure: Failure | None = None
         self.ended = threading.Event()
         self._brokers = brokers
         self._names = sorted(names)
+        self._letters = letters
         self._producer: KafkaProducer | None = None
         self._admin: KafkaAdminClient | None = None
         timeout = int(TIMEOUT_S * 1000)
@@ -208,7 +216,7 @@ class KafkaSender:
             raise TopicsChanged(f"there is a topic {min(found_again)} now")
 
     def rush(self, much: bool) -> None:
-        """Whether much is sent: batches are larger then, for each costs this side and the brokers something."""
+        """Whether much is sent: batches are larger then, for each costs this side and the brokers."""
         assert self._producer is not None
         self._producer._accumulator.config["linger_ms"] = RUSH_MS if much else LINGER_MS
 
@@ -237,6 +245,19 @@ class KafkaSender:
             raise self.failure.told from e
         future.add_errback(partial(self._failed, mark, topic))
         return future
+
+    def set_aside(self, message: Message, topic: str, journal: str, offset: int, why: str) -> None:
+        """Write a dead letter; durable when this returns.
+
+        Raises:
+            BusError: it cannot be written.
+        """
+        if self._letters is None:
+            raise BusError("nobody keeps dead letters")
+        try:
+            self._letters.unsent(message, topic, journal, offset, TooLarge(why))
+        finally:
+            self._letters.close()
 
     def close(self) -> None:
         """End at once: what is under way may still arrive, and is not told."""

@@ -17,6 +17,7 @@ from events.ids import event_id
 from events.topics import topics
 from pipeline.relay import Relay, RelaySettings, Sender
 from storage.brokers import Brokers
+from storage.deadletters import DeadLetters
 from storage.journal import Journal
 from storage.kafkaproducer import KafkaSender
 from testbed.happenings import Street
@@ -99,8 +100,10 @@ def large(source: str, sequence: int, size: int) -> Event:
 
 def opened(bootstrap: str, **more: Any) -> Callable[[Sequence[str]], Sender]:
     """How a relay reaches the broker."""
-    brokers = Brokers(bootstrap=(bootstrap,), prefix="", **more)
-    return lambda names: KafkaSender(brokers, names)
+    prefix = str(more.pop("prefix", "linli")).rstrip(".")
+    brokers = Brokers(bootstrap=(bootstrap,), prefix=prefix, **more)
+    letters = DeadLetters(brokers, SystemClock(), BOX)
+    return lambda names: KafkaSender(brokers, names, letters)
 
 
 def relay(
