@@ -160,7 +160,8 @@ class ClusterSection(Section, frozen=True, kw_only=True):
     """Into how many shares the cameras are divided; 0: this box reads all of them. At least one for each box;
     never changed while boxes run."""
     box: Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9][a-z0-9_-]{0,62})?$")] = ""
-    """Names this box; its host name by default. No two boxes have the same."""
+    """Names this box; its host name by default. No two boxes have the same. `LINLI_BOX` in the environment
+    overrides it, so that all boxes can have one site file."""
     when_cut: Literal["go-on", "stop"] = "go-on"
     """What a box does that has lost the brokers: it goes on recording and counting its own cameras, or it
     stops."""

@@ -143,6 +143,8 @@ class Membership:
         """What runs may have been claimed by another box."""
         self._joined = False
         """The twin was looked for since the group was joined."""
+        self._newest = 0
+        """The largest token that this box had."""
         self._problem = ""
         self._told = ""
         """The trouble that health was told of."""
@@ -179,6 +181,7 @@ class Membership:
         plan = self._plan
         ours = {s: t for s, t in kept.shares.items() if kept.of(s, plan.shares, plan.cameras)}
         self._held = Held(box=plan.box, shares=ours if kept.box == plan.box else {})
+        self._newest = max((t for tokens in kept.shares.values() for t in tokens.values()), default=0)
         try:
             self._group.open(plan.shares)
         except BusError as e:
@@ -247,6 +250,7 @@ class Membership:
         try:
             if not self._group.opened:
                 self._group.open(self._plan.shares)
+                self._doubt, self._joined = True, False
             before = self._group.generation
             self._group.poll(TURN_S)
             if self._unsettled_at is None and (not self._group.member or self._group.generation != before):
@@ -306,11 +310,24 @@ class Membership:
         plan = self._plan
         cameras = cameras_of(plan.cameras, share, plan.shares)
         tokens = self._claims.take(plan.box, share, cameras, self._clock.wall_us()) if cameras else {}
+        self._check_grown(tokens)
         with self._lock:
             self._held = Held(box=plan.box, shares={**self._held.shares, share: tokens})
             write_held(self._held_path, self._held)
             self._running.add(share)
         self._crew.start(share)
+
+    def _check_grown(self, tokens: Mapping[str, int]) -> None:
+        """Tokens that begin again say that the wrong one has the word."""
+        newest = max(tokens.values(), default=0)
+        if 0 < newest <= self._newest:
+            text = (
+                f"the topic of claims was made anew: the token {newest} follows {self._newest}, so what two "
+                "boxes see at once may be counted wrongly until tokens are larger; never delete that topic"
+            )
+            log.error("%s", text)
+            self._tell("note", text, {"box": self._plan.box})
+        self._newest = max(self._newest, newest)
 
     def _end(self, shares: Iterable[int], timeout_s: float) -> None:
         """Read these no more."""

@@ -1,7 +1,8 @@
-"""Two whole boxes, as installers start them, with real cameras and a real Kafka: who reads what, what counts."""
+"""Two whole boxes as an installer starts them, real cameras, a real Kafka: who reads what, what counts."""
 
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,7 @@ box = "{box}"
 
 
 class Box(Site):
-    """One of the boxes, in a folder of its own. A mount is for one client, so each box has mounts of its own."""
+    """One of the boxes, in a folder of its own. A mount is for one client: each box has its own mounts."""
 
     def __init__(self, path: Path) -> None:
         self.name = path.parent.name
@@ -115,17 +116,25 @@ def test_two_boxes(cameras: GstServer, kafka: Kafka, topic_prefix: str, tmp_path
         time.sleep(12)  # the first box has spare workers again
 
         opened = len(east.claims())
+        killed_at = time.time()
         west.kill()
-        killed_s = took_over(east, opened, 2, time.time(), 40)
+        killed_s = took_over(east, opened, 2, killed_at, 40)
         print(f"read by the other after {relieved_s:.1f} s (hung) and {killed_s:.1f} s (killed)")
 
         boxes.append(back := Box(files[1]))
         until(lambda: len(back.claims()) >= 6, 90, "the killed box has a share again")
         opened = len(back.claims())
+        ended_at = time.time()
         assert east.end(60)["cameras"] == 2
-        handed_s = took_over(back, opened, 2, time.time(), 40)
+        handed_s = took_over(back, opened, 2, ended_at, 40)
         print(f"read by the other {handed_s:.1f} s after an orderly end")
         back.end(60)
+        for box in (east, back):
+            with sqlite3.connect(box.data / "journal.db") as journal:
+                ends = journal.execute("SELECT epoch, reason FROM epochs").fetchall()
+            assert None not in [reason for _, reason in ends]  # what the kill left is finished
+            assert sorted(e.epoch for e in box.claims()) == sorted(epoch for epoch, _ in ends)
+            assert {e.sequence for e in box.claims()} == {0}
         said = [east.events(), back.events()]
         counted, superseded = count_once(said, tmp_path / "store.db", 3)
         print(f"{counted} crossings counted, {superseded} events superseded")

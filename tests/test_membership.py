@@ -52,6 +52,7 @@ def test_a_second_box_takes_its_share_and_what_stays_goes_on(make_box: MakeBox, 
     assert counted > 50
 
 
+@pytest.mark.slow
 def test_swaps(make_box: MakeBox, tmp_path: Path) -> None:
     """Two boxes swap cameras again and again: one ends in order, is killed, or hangs, and comes back."""
     seed = int(os.environ.get("LINLI_SEED", str(random.randrange(1 << 16))))
@@ -89,12 +90,13 @@ def test_swaps(make_box: MakeBox, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def cut_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """A broker that hangs and is killed; an empty group waits for more, as brokers do unless told otherwise."""
+    """A broker that hangs and is killed. An empty group waits for more members, as brokers' default is."""
     server = Kafka(tmp_path_factory.mktemp("cut"), settings={"group.initial.rebalance.delay.ms": "3000"})
     yield apache(started(server))
     server.remove()
 
 
+@pytest.mark.slow
 def test_cut_off_one_goes_on_and_one_stops_as_the_site_says(cut_kafka: Kafka, tmp_path: Path) -> None:
     prefix = "cut"
     make_topics(cut_kafka, prefix, 4)
@@ -134,6 +136,7 @@ def test_cut_off_one_goes_on_and_one_stops_as_the_site_says(cut_kafka: Kafka, tm
             box.close()
 
 
+@pytest.mark.slow
 def test_a_start_without_brokers_reads_what_was_read_last(cut_kafka: Kafka, tmp_path: Path) -> None:
     prefix = "alone"
     make_topics(cut_kafka, prefix, 4)
