@@ -3,25 +3,28 @@
 Needs Kafka's client, which a box without brokers need not have.
 """
 
+import logging
 import os
 import threading
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from cli import wiring
+from cli import observing, wiring
 from cli.settings import Settings
 from console.statusserver import Check, StatusServer
 from events.clock import Clock
 from events.errors import LinliError, UnreadableEvent
+from events.tracing import traceparent
 from pipeline.projecting import ProjectorFigures
 from pipeline.projector import Projector, topic_of
 from pipeline.pruning import Pruner
 from pipeline.service import Service
-from pipeline.telemetry import TelemetrySettings, open_tracer
 from storage.deadletters import DeadLetters
 from storage.kafkabus import KafkaBus
 from storage.store import Store
+
+log = logging.getLogger(__name__)
 
 QUIET_S = 2.0
 """At the end, nothing came for so long: all that is on the bus is in the store."""
@@ -41,7 +44,7 @@ class Centre:
         self._letters = DeadLetters(self._brokers, clock, f"{section.group} on {os.uname().nodename}")
         self._aside = threading.Lock()
         self.figures = ProjectorFigures(self._lag)
-        self._tracer = open_tracer(_telemetry(settings), clock) if settings.file.telemetry.otlp else None
+        self._tracer = observing.tracer(settings, clock)
         self.projectors: list[Projector] = []
         for _ in range(section.projectors):
             self._stores.append(wiring.site_store(settings))
@@ -82,10 +85,13 @@ class Centre:
         with self._aside:
             self._letters.keep(raw, error)
         self.figures.dead_letter(raw.topic, type(error).__name__)
+        log.warning("%s/%s at %s is set aside: %s", raw.topic, raw.partition, raw.offset, error)
 
     def _refused(self, record: Any, error: LinliError) -> None:
         with self._aside:
             self._letters.refused(record, error)
+        trace = traceparent(record.event)[3:35]
+        log.warning("event %s is set aside: %s", record.event.id, error, extra={"trace_id": trace})
 
     def _lag(self) -> Mapping[str, int]:
         found: Counter[str] = Counter()
@@ -104,10 +110,3 @@ class Centre:
 
     def _trouble(self) -> str:
         return "; ".join(sorted({p.problem for p in self.projectors if p.problem}))
-
-
-def _telemetry(settings: Settings) -> TelemetrySettings:
-    telemetry = settings.file.telemetry
-    return TelemetrySettings(
-        otlp=telemetry.otlp, sample=telemetry.sample, box=settings.box, site=settings.file.site.id
-    )

@@ -124,6 +124,16 @@ def fell(error: BaseException) -> None:
     )
 
 
+def told(text: str) -> None:
+    """What somebody who starts a command wants to know: a line for a person, or a log line."""
+    if structured():
+        named = logging.getLogger("linli")
+        named.setLevel(logging.INFO)
+        named.info("%s", text)
+    else:
+        print(clean(text), file=sys.stderr)
+
+
 def refused(text: str) -> None:
     """Why a command ends: a line for a person, or a log line where those are JSON."""
     if structured():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import running, wiring
+from cli import logs, running, wiring
 from cli import settings as site_settings
 from events.clock import SystemClock
 from events.errors import LinliError
@@ -40,7 +40,7 @@ def serve(site: Path, for_s: float | None, supervised: bool) -> None:
     running.of_site(loaded, "serve")
     centre = Centre(loaded, clock)
     centre.server.start()
-    click.echo(f"figures: {centre.server.url}/metrics", err=True)
+    logs.told(f"figures: {centre.server.url}/metrics")
     for service in centre.services:
         service.start()
     until = clock.monotonic() + for_s if for_s is not None else None

@@ -17,11 +17,17 @@ from events.clock import SystemClock
 from events.errors import StorageError
 from events.events import AlertCleared, AlertRaised, Event, Interval, camera_source
 from events.ids import event_id
+from events.topics import DLQ
+from pipeline.projector import Projector
+from pipeline.relay import Relay, RelaySettings
 from pipeline.telemetry import Arrived, TelemetrySettings, Tracer, chosen, open_tracer, span_id
+from storage.brokers import Brokers
 from storage.journal import Journal
+from storage.kafkabus import KafkaBus
 from storage.store import SqliteStore
 from testbed.kafka import Kafka
 from testbed.otlp import Collector, Span
+from tests.relayworks import FAMILIES, all_sent, make_topics, opened, running, until
 
 SOURCE = camera_source("demo", "gate")
 NOW_US = 1_790_000_000_000_000
@@ -240,48 +246,35 @@ def test_without_the_libraries_the_site_file_is_told() -> None:
 
 
 def test_over_real_kafka(kafka: Kafka, tmp_path: Path, topic_prefix: str) -> None:
-    """Journal, relay, broker, consumer, store: the header on the topic names the relay's span."""
-    from kafka import KafkaConsumer
-
-    from pipeline.relay import Relay, RelaySettings
-    from tests.relayworks import FAMILIES, all_sent, make_topics, opened, running, until
-
-    arguments = {"bootstrap_servers": [kafka.bootstrap]}
-    names = make_topics(arguments, topic_prefix)
+    """Journal, relay, broker, projector, store, all of them real: what happened on the way is one trace."""
+    families = (*FAMILIES, DLQ)
+    names = make_topics({"bootstrap_servers": [kafka.bootstrap]}, topic_prefix, families)
+    del names[DLQ]
+    brokers = Brokers(bootstrap=(kafka.bootstrap,), prefix=topic_prefix.rstrip("."))
     clock = SystemClock()
     journal = Journal(tmp_path / "journal.db", clock)
+    store = SqliteStore(tmp_path / "store.db")
+    some = events()
     with Collector() as collector:
         box, centre = tracer(collector.url), tracer(collector.url, "centre")
 
-        def sent(some: Sequence[Arrived]) -> None:
-            box.relayed(some, clock.wall_us(), lambda offset: journal.waiting_since(offset - 1))
+        def sent(arrived: Sequence[Arrived]) -> None:
+            box.relayed(arrived, clock.wall_us(), lambda offset: journal.waiting_since(offset - 1))
+
+        def seen(records: Sequence[Record], began_us: int, ended_us: int) -> None:
+            centre.projected(records, began_us, ended_us, "projector")
 
         settings = RelaySettings(topics=names, source="/demo/box/box-1")
-        one = Relay(journal, settings, opened(kafka.bootstrap), clock, sent=sent)
-        some = events()
-        with running(one):
+        relay = Relay(journal, settings, opened(kafka.bootstrap, prefix=topic_prefix), clock, sent=sent)
+        projector = Projector(
+            KafkaBus(brokers, clock, families=FAMILIES), store, clock, quiet_s=1.0, seen=seen
+        )
+        with running(relay):
+            projector.start()
             journal.append(some)
             until(lambda: all_sent(journal))
-        consumer = KafkaConsumer(
-            *(names[family] for family in FAMILIES),
-            **arguments,
-            auto_offset_reset="earliest",
-            consumer_timeout_ms=10_000,
-        )
-        store = SqliteStore(tmp_path / "store.db")
-        records = []
-        for got in consumer:
-            log = f"kafka:test/{got.topic}:id/{got.partition}"
-            event = binding.event_of(got.key, got.value, list(got.headers))
-            records.append(Record(got.offset + 1, event, log))
-            assert dict(got.headers)["ce_traceparent"].decode() == tracing.traceparent(event)
-            if len(records) == len(some):
-                break
-        consumer.close()
-        for record in records:
-            began = clock.wall_us()
-            store.apply(record.log, [record])
-            centre.projected([record], began, clock.wall_us(), "projector")
+            until(lambda: store.sizes().events == len(some))
+            projector.stop()
         box.close()
         centre.close()
         spans = [span for span in collector.spans if span.trace == trace_of(some[0])]
@@ -291,6 +284,10 @@ def test_over_real_kafka(kafka: Kafka, tmp_path: Path, topic_prefix: str) -> Non
     assert {span.attributes["messaging.destination.name"] for span in spans} == {names["alert"]}
     created = {span.id for span in spans if not span.parent}
     assert {span.parent for span in spans if span.parent} == created
+    for event in some:
+        at = {_operation(s): s for s in collector.spans if s.attributes["messaging.message.id"] == event.id}
+        assert at["create"].end_ns <= at["send"].end_ns
+        assert at["create"].end_ns <= at["process"].end_ns
 
 
 def _operation(span: Span) -> str:
