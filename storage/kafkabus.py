@@ -63,6 +63,9 @@ class KafkaBus:
     Args:
         dead: None: what is no event is logged, and passed over.
         families: all that there are, for those who ask for all.
+        instance: names a consumer of which there is one alone. Killed and started again it takes its
+            partitions up at once, where others would wait for its session to end; two of one name throw each
+            other out.
     """
 
     def __init__(
@@ -71,11 +74,13 @@ class KafkaBus:
         clock: Clock,
         dead: Dead | None = None,
         families: Sequence[str] = FAMILIES,
+        instance: str = "",
     ) -> None:
         self._brokers = brokers
         self._clock = clock
         self._dead = dead
         self._families = families
+        self._instance = instance
 
     def subscribe(
         self, group: str, families: Sequence[str] = (), start: Start | None = None
@@ -86,7 +91,13 @@ class KafkaBus:
             BusError: the brokers do not answer or refuse, or a topic is missing (BusAway: tried again).
         """
         return KafkaSubscription(
-            self._brokers, self._clock, group, families or self._families, start=start, dead=self._dead
+            self._brokers,
+            self._clock,
+            group,
+            families or self._families,
+            start=start,
+            dead=self._dead,
+            instance=self._instance,
         )
 
 
@@ -102,6 +113,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         *,
         start: Start | None,
         dead: Dead | None,
+        instance: str,
     ) -> None:
         self._brokers = brokers
         self._clock = clock
@@ -119,7 +131,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         self.rebalances = 0
         topics = [topic_name(brokers.prefix, family) for family in families]
         with told(brokers):
-            self._consumer = _consumer(brokers, f"{brokers.prefix}.{group}")
+            self._consumer = _consumer(brokers, f"{brokers.prefix}.{group}", instance)
             try:
                 _check_topics(self._consumer, topics)
                 self._consumer.subscribe(topics, listener=self)
@@ -297,10 +309,11 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             raise
 
 
-def _consumer(brokers: Brokers, group: str) -> KafkaConsumer:
+def _consumer(brokers: Brokers, group: str, instance: str) -> KafkaConsumer:
     return KafkaConsumer(
         **arguments(brokers),
         group_id=group,
+        group_instance_id=instance or None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         partition_assignment_strategy=(CooperativeStickyAssignor,),
