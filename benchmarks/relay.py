@@ -104,7 +104,7 @@ def by_relay(bootstrap: str, names: Mapping[str, str], path: Path, answer: Path)
         from storage.brokers import Brokers
         from storage.kafkaproducer import KafkaSender
 
-        brokers = Brokers(bootstrap=(bootstrap,), prefix="")
+        brokers = Brokers(bootstrap=(bootstrap,), prefix="bench.linli")
         journal = Journal(path, SystemClock())
         settings = RelaySettings(topics=names, source="/site/box/bench")
         relay = Relay(
@@ -285,9 +285,11 @@ def compare(bootstrap: str, names: Mapping[str, str], path: Path) -> dict[str, i
 def measure(count: int, seconds: int) -> dict[str, Any]:
     """The figures."""
     try:
-        import confluent_kafka  # noqa: F401
-    except ImportError:
-        raise Missing("confluent-kafka is not installed: pip install '.[bench]'") from None
+        import confluent_kafka  # noqa: F401 - here, so that no fork has to
+
+        import pipeline.relay  # noqa: F401
+    except ImportError as error:
+        raise Missing(f"{error.name} is not installed: pip install '.[city,bench]'") from None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         broker = Kafka(folder / "kafka")

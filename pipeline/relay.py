@@ -10,6 +10,8 @@ aside as a dead letter, and what follows goes on.
 """
 
 import logging
+import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +41,9 @@ PATIENCE_S = 20.0
 
 COMMIT_S = 1.0
 STATUS_S = 2.0
+MARK_S = 60.0
+"""How often it is looked for another box with the same id."""
+
 BOUND_S = 60.0
 IDLE_S = 0.02
 """How often the journal is asked while nothing comes."""
@@ -93,6 +98,9 @@ class Sender(Protocol):
 
     def fits(self, topic: str, key: bytes, value: bytes, headers: Headers) -> bool:
         """The topic takes a record of this size."""
+
+    def mark(self, box: str, text: str) -> str:
+        """Leave a text of this box; answers the one before. Raises BusError."""
 
     def set_aside(self, message: Message, topic: str, journal: str, offset: int, why: str) -> None:
         """Write a dead letter. Raises BusError."""
@@ -188,6 +196,7 @@ class Relay(Service):
         self._connected = False
         self._bytes = self._sessions = self._letters = self._given_up = 0
         self._rate = 0.0
+        self._marked = False
         self._due = dict.fromkeys(("check", "commit", "status", "rate", "bound"), 0.0)
         self._counted = (0.0, 0)
         super().__init__("relay")
@@ -249,7 +258,8 @@ class Relay(Service):
         self._connected = True
         self._news.bus("")
         self._news.topics(self._resting)
-        self._due |= {"check": now + CHECK_S, "rate": now + 1.0}
+        self._due |= {"check": now + CHECK_S, "rate": now + 1.0, "mark": now}
+        self._marked = False
         self._counted = (now, outbox.arrived)
 
     def _step(self, outbox: Outbox, sender: Sender) -> None:
@@ -263,6 +273,8 @@ class Relay(Service):
         if now >= self._due["rate"]:
             self._count(outbox, now)
             sender.rush(self._rate > RUSH)
+        if now >= self._due["mark"]:
+            self._mark(sender, now)
         self._upkeep(outbox)
         self._wake(outbox, now)
         limit = int(min(max(self._rate, LEAST), MOST))
@@ -365,6 +377,24 @@ class Relay(Service):
                 del self._rest_until[family]
                 self._woken[family] = outbox.positions[family]
                 outbox.wake(family)
+
+    def _mark(self, sender: Sender, now: float) -> None:
+        """Is there another box with this one's id? Both leave their mark, and find the other's there."""
+        self._due["mark"] = now + MARK_S
+        box = self._settings.source.rsplit("/", 1)[1]
+        own = f"{self._journal.id} {os.uname().nodename}"
+        try:
+            found = sender.mark(box, own)
+        except BusAway as e:
+            log.debug("relay: %s", e)
+            return
+        except BusError as e:
+            self._due["mark"] = math.inf  # until the next session
+            log.info("relay: whether another box has this one's id cannot be told: %s", e)
+            return
+        if self._marked:  # what was there at the beginning may be of a box that this one replaces
+            self._news.twin(box, own, found)
+        self._marked = True
 
     def _count(self, outbox: Outbox, now: float) -> None:
         since, arrived = self._counted

@@ -19,7 +19,7 @@ SKEW_S = 2.0
 
 class News:
     """`bus`: the brokers cannot be reached, or refuse. `topics`: some topics cannot be written. `clock`: this
-    box's clock and the brokers' differ. Notes: dead letters, losses.
+    box's clock and the brokers' differ. `box-id`: another box has this one's. Notes: dead letters, losses.
     """
 
     def __init__(self, journal: Journal, source: str, names: Mapping[str, str], clock: Clock) -> None:
@@ -91,6 +91,18 @@ class News:
         elif abs(self.clock_s) < SKEW_S / 2:
             self._say("clock", "")
 
+    def twin(self, box: str, own: str, found: str) -> None:
+        """The mark that was found in the place of this box's `own`: its journal's id and its host."""
+        if found.split(" ")[0] == own.split(" ")[0]:
+            self._say("box-id", "")
+            return
+        hosts = " and ".join(repr(mark.partition(" ")[2]) for mark in (own, found))
+        text = (
+            f"two boxes with one id: {box!r} are hosts {hosts}. Both send and nothing is lost, but what they "
+            "say is taken for one box's; give one of them another [cluster] box"
+        )
+        self._say("box-id", text)
+
     def _say(self, what: str, why: str) -> None:
         if self._said[what] == why:
             return
@@ -111,5 +123,6 @@ class News:
 _CLEARED = {
     "bus": "events go to Kafka again",
     "topics": "all topics can be written",
+    "box-id": "no other box has this one's id",
     "clock": "this box's clock and the brokers' agree",
 }

@@ -43,12 +43,14 @@ from kafka.partitioner import Partitioner
 from kafka.partitioner.default import murmur2
 from kafka.producer.future import FutureRecordMetadata
 from kafka.protocol.producer import ProduceRequest
+from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from events.binding import Message
 from events.errors import BusAway, BusError, LinliError
+from events.topics import CLAIMS, topic_name
 from storage.brokers import Brokers
 from storage.deadletters import DeadLetters
-from storage.kafka import arguments, trouble
+from storage.kafka import arguments, opened, trouble
 
 TIMEOUT_S = 10.0
 """How long a request may take."""
@@ -160,12 +162,13 @@ class KafkaSender:
         timeout = int(TIMEOUT_S * 1000)
         common = {"request_timeout_ms": timeout, "bootstrap_timeout_ms": timeout // 2, **arguments(brokers)}
         try:
-            self._admin = KafkaAdminClient(**common)
+            self._admin = opened(KafkaAdminClient, **common)
             self.topics, self.missing = self._look()
             sizes = self._sizes(list(self.topics))
             self.topics = {n: t._replace(max_bytes=sizes.get(n, 1 << 20)) for n, t in self.topics.items()}
             least = min((t.max_bytes for t in self.topics.values()), default=1 << 20)
-            self._producer = KafkaProducer(
+            self._producer = opened(
+                KafkaProducer,
                 **common,
                 acks="all",
                 enable_idempotence=True,
@@ -245,6 +248,26 @@ class KafkaSender:
             raise self.failure.told from e
         future.add_errback(partial(self._failed, mark, topic))
         return future
+
+    def mark(self, box: str, text: str) -> str:
+        """Leave a text of this box on the brokers; answers the one before. It is the note to an offset that a
+        group of the box's name commits in the topic of claims, so it needs no topic of its own.
+
+        Raises:
+            BusError: it is not allowed, or they do not answer (BusAway: just now).
+        """
+        assert self._admin is not None
+        part = TopicPartition(topic_name(self._brokers.prefix, CLAIMS), 0)
+        group = f"{self._brokers.prefix}.box.{box}"
+        try:
+            known = self._admin.list_group_offsets({group: [part]})[group]
+            left = self._admin.alter_group_offsets(group, {part: OffsetAndMetadata(0, text, -1)})
+            for error in left.values():
+                if error is not NoError:
+                    raise error(group)
+        except (KafkaError, OSError, ValueError) as e:
+            raise trouble(e, self._brokers) from e
+        return str(known[part].metadata) if part in known else ""
 
     def set_aside(self, message: Message, topic: str, journal: str, offset: int, why: str) -> None:
         """Write a dead letter; durable when this returns.

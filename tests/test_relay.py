@@ -443,3 +443,26 @@ def test_a_clock_that_differs_from_the_brokers_is_told(
     with running(relay(journal, opened(kafka.bootstrap), names)):
         journal.note(BOX, Health(what="disk", state="note", message="so that something is sent"), 0)
         until(lambda: health(journal)[-1][:2] == ("clock", "cleared"))
+
+
+def test_two_boxes_with_one_id_are_told_and_go_on(
+    kafka: Kafka, journal: Journal, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.relay.MARK_S", 0.5)
+    names = make_topics(at(kafka), topic_prefix)
+    make_topics(at(kafka), topic_prefix, ["claims"])
+    other = Journal(tmp_path / "other.db", SystemClock(), group_s=0.01)
+    connect = opened(kafka.bootstrap, prefix=topic_prefix)
+    with running(relay(journal, connect, names)):
+        time.sleep(2)
+        assert not health(journal)
+        with running(relay(other, connect, names)):
+            until(lambda: health(journal) and health(other))
+            journal.append(Source(SEED).events(100))
+            until(lambda: all_sent(journal) and all_sent(other))
+        until(lambda: health(journal)[-1][1] == "cleared")
+    for each in (journal, other):
+        what, state, text = health(each)[0]
+        assert (what, state) == ("box-id", "raised")
+        assert text.startswith("two boxes with one id: 'test' are hosts")
+    other.close()

@@ -61,6 +61,8 @@ box)
     acl --operation Read --operation Describe --operation DescribeConfigs --topic "$prefix.shares" --topic "$prefix.claims"
     acl --operation Write --topic "$prefix.claims"
     acl --operation Read --operation Describe --group "$prefix.shares"
+    # Its mark, by which two boxes with one name find each other.
+    acl --operation Read --operation Describe --group "$prefix.box." --resource-pattern-type prefixed
     ;;
 centre)
     acl --operation Read --operation Describe --operation DescribeConfigs --topic "$reach" --resource-pattern-type prefixed
