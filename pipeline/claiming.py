@@ -15,7 +15,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from events.errors import BusAway, BusError
 from storage.brokers import Brokers
-from storage.kafka import arguments, told
+from storage.kafka import arguments, opened, told
 
 PATIENCE_S = 4.0
 """How long the brokers may take."""
@@ -67,7 +67,7 @@ class Claims:
         if not tokens:
             return set()
         found: set[str] = set()
-        with told(self._brokers), contextlib.closing(KafkaConsumer(**self._arguments())) as consumer:
+        with told(self._brokers), contextlib.closing(opened(KafkaConsumer, **self._arguments())) as consumer:
             consumer.assign([self._partition])
             end = consumer.end_offsets([self._partition])[self._partition]
             consumer.seek(self._partition, min(min(tokens.values()), end))
@@ -90,8 +90,12 @@ class Claims:
         """The producer; after an error it is another one's turn."""
         if self._producer is None:
             timeout = int(PATIENCE_S * 1000)
-            self._producer = KafkaProducer(
-                **self._arguments(), acks="all", max_block_ms=timeout, delivery_timeout_ms=timeout
+            self._producer = opened(
+                KafkaProducer,
+                **self._arguments(),
+                acks="all",
+                max_block_ms=timeout,
+                delivery_timeout_ms=timeout,
             )
         try:
             yield self._producer

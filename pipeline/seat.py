@@ -27,7 +27,7 @@ from events.clock import Clock
 from events.errors import BusError, ConfigError
 from pipeline.assignor import Reads, ShareAssignor
 from storage.brokers import Brokers
-from storage.kafka import arguments, told
+from storage.kafka import arguments, opened, told
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,8 @@ class Seat:
             BusError: the brokers do not answer, or refuse.
         """
         with told(self._brokers):
-            consumer = KafkaConsumer(
+            consumer = opened(
+                KafkaConsumer,
                 **self._arguments(),
                 group_id=self.topic,
                 enable_auto_commit=False,
@@ -187,7 +188,7 @@ class Seat:
         Raises:
             BusError: the brokers cannot be asked.
         """
-        with told(self._brokers), contextlib.closing(KafkaAdminClient(**self._arguments())) as admin:
+        with told(self._brokers), contextlib.closing(opened(KafkaAdminClient, **self._arguments())) as admin:
             group = self._describe(admin)
         for member in group.get("members", ()):
             name, _, instance = str(member["client_id"]).rpartition(".")

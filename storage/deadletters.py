@@ -24,7 +24,7 @@ from events.errors import BusError, LinliError
 from events.media import rfc3339
 from events.topics import DLQ, topic_name
 from storage.brokers import Brokers
-from storage.kafka import arguments, told
+from storage.kafka import arguments, opened, told
 
 TIMEOUT_S = 15.0
 LONGEST = 600
@@ -188,7 +188,8 @@ class DeadLetters:
 
     def _opened(self) -> KafkaProducer:
         timeout = int(TIMEOUT_S * 1000)
-        return KafkaProducer(
+        return opened(
+            KafkaProducer,
             **arguments(self._brokers),
             acks="all",
             enable_idempotence=True,
@@ -205,7 +206,8 @@ class DeadLetters:
         """All of the topic, those of a partition in order, the oldest first as the brokers took them."""
         found: list[Any] = []
         with told(self._brokers):
-            consumer = KafkaConsumer(
+            consumer = opened(
+                KafkaConsumer,
                 **arguments(self._brokers),
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",

@@ -7,9 +7,8 @@ is not ours to promise what it writes.
 
 import contextlib
 import logging
-import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kafka import errors as k
@@ -17,6 +16,7 @@ from kafka.net.compat import KafkaNetClient
 
 from events.errors import BusAway, BusError
 from storage.brokers import Brokers
+from storage.kafkaprobe import Silent, ask, speaks_tls
 
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
@@ -38,6 +38,30 @@ def arguments(brokers: Brokers) -> dict[str, Any]:
         found["sasl_plain_username"] = brokers.login.user
         found["sasl_plain_password"] = brokers.login.password
     return found
+
+
+def opened(kind: Callable[..., Any], **settings: Any) -> Any:
+    """A client of the library (consumer, producer, admin client).
+
+    One that cannot connect leaves a thread and open files behind, which nobody could close: in an outage some
+    at every try. Here nothing is left of it.
+
+    Raises:
+        KafkaError, OSError: as the library.
+    """
+    make = settings.pop("kafka_client", KafkaNetClient)
+    begun: list[Any] = []
+
+    def client(**more: Any) -> Any:
+        begun.append(make(**more))
+        return begun[-1]
+
+    try:
+        return kind(**settings, kafka_client=client)
+    except BaseException:
+        for one in begun:
+            one.close()
+        raise
 
 
 @contextlib.contextmanager
@@ -71,29 +95,51 @@ def trouble(error: BaseException, brokers: Brokers | None = None) -> BusError:
 def _away(error: BaseException, brokers: Brokers | None) -> BusError:
     if brokers is None:
         return BusAway(f"Kafka's brokers do not answer ({type(error).__name__})")
-    last = "no broker is named in [bus] bootstrap"
+    found = BusAway("no broker is named in [bus] bootstrap")
     for address in brokers.bootstrap:
-        try:
-            _probe(address, brokers)
-        except ssl.SSLError as e:
-            return BusError(_tls_text(address, e))
-        except OSError as e:
-            why = e.strerror or str(e) or type(e).__name__
-            last = f"Kafka's broker {address} cannot be reached: {why}; is it running, is the address right?"
-            continue
-        if brokers.login is not None and _refuses_login(brokers):
-            return BusError(_LOGIN)
-        hint = "; is security (TLS, SASL) set as the broker has it?" if isinstance(error, _AWAY) else ""
-        return BusAway(f"Kafka's broker {address} takes connections and does not answer{hint}")
-    return BusAway(last)
+        refusal = _refusal(address, brokers)
+        if refusal is None:
+            if brokers.login is not None and _refuses_login(brokers):
+                return BusError(_LOGIN)
+            return BusAway(f"Kafka's broker {address} takes connections and does not do what it is asked to")
+        if not isinstance(refusal, BusAway):
+            return refusal
+        found = refusal
+    return found
 
 
-def _probe(address: str, brokers: Brokers) -> None:
-    host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=PROBE_S) as plain:
-        if brokers.security.endswith("SSL"):
-            with _tls(brokers).wrap_socket(plain, server_hostname=host):
-                pass
+def _refusal(address: str, brokers: Brokers) -> BusError | None:
+    """Why this broker cannot be spoken to; None: nothing is wrong before the login."""
+    tls, login = brokers.security.endswith("SSL"), brokers.security.startswith("SASL")
+    broker = f"Kafka's broker {address}"
+    try:
+        port = ask(address, _tls(brokers) if tls else None, brokers.mechanism, PROBE_S)
+    except ssl.SSLError as e:
+        away = isinstance(e, ssl.SSLEOFError) and not _plain(address, brokers)
+        return (BusAway if away else BusError)(_tls_text(address, e, brokers))
+    except Silent as e:
+        if not tls and speaks_tls(address, PROBE_S):
+            return BusError(
+                f'{broker} speaks TLS, and [bus] security = "{brokers.security}" does not: set it to '
+                f'"{"SASL_SSL" if login else "SSL"}", or give the address of another port'
+            )
+        return BusAway(f"{broker} takes connections and does not answer ({e}); is it Kafka's port?")
+    except OSError as e:
+        why = e.strerror or str(e) or type(e).__name__
+        return BusAway(f"{broker} cannot be reached: {why}; is it running, is the address right?")
+    ways = ", ".join(port.mechanisms)
+    if port.login and not login:
+        set_to = "SASL_SSL" if tls else "SASL_PLAINTEXT"
+        return BusError(f'{broker} wants a login ({ways}): set [bus] security = "{set_to}" and credentials')
+    if login and not port.login:
+        set_to = "SSL" if tls else "PLAINTEXT"
+        return BusError(
+            f'{broker} takes no login on this port: set [bus] security = "{set_to}", or give the address of '
+            "its port with SASL"
+        )
+    if login and brokers.mechanism not in port.mechanisms:
+        return BusError(f"{broker} does not take {brokers.mechanism}; set [bus] mechanism to one of: {ways}")
+    return None
 
 
 def _refuses_login(brokers: Brokers) -> bool:
@@ -128,16 +174,30 @@ def _tls(brokers: Brokers) -> ssl.SSLContext:
     return context
 
 
-def _tls_text(address: str, error: ssl.SSLError) -> str:
+def _tls_text(address: str, error: ssl.SSLError, brokers: Brokers) -> str:
+    broker = f"Kafka's broker {address}"
     if isinstance(error, ssl.SSLCertVerificationError):
         why = error.verify_message
         mend = "renew it" if "expired" in why else "name the authority that signed it in [bus] ca"
         if "ostname" in why or "IP address" in why:
             mend = "use a name that stands in it"
-        return f"the certificate of Kafka's broker {address} is refused: {why}; {mend}"
-    return (
-        f"Kafka's broker {address} does not speak TLS as we do: {error.reason or error}; check [bus] security"
-    )
+        return f"the certificate of {broker} is refused: {why}; {mend}"
+    if _plain(address, brokers):
+        plain = "SASL_PLAINTEXT" if brokers.login is not None else "PLAINTEXT"
+        return (
+            f'{broker} speaks without TLS, and [bus] security = "{brokers.security}" asks for it: give the '
+            f'address of its port with TLS, or, on a closed network, set "{plain}"'
+        )
+    return f"{broker} does not speak TLS as we do: {error.reason or error}; check [bus] security"
+
+
+def _plain(address: str, brokers: Brokers) -> bool:
+    """The broker answers without TLS."""
+    try:
+        ask(address, None, brokers.mechanism, PROBE_S)
+    except (Silent, OSError):
+        return False
+    return True
 
 
 def _what(error: BaseException) -> str:

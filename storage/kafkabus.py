@@ -25,7 +25,7 @@ from events.clock import Clock
 from events.errors import BusAway, BusError, LogTruncated, UnreadableEvent
 from events.topics import FAMILIES, topic_name
 from storage.brokers import Brokers
-from storage.kafka import arguments, told, trouble
+from storage.kafka import arguments, opened, told, trouble
 
 log = logging.getLogger(__name__)
 
@@ -310,7 +310,8 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 def _consumer(brokers: Brokers, group: str, instance: str) -> KafkaConsumer:
-    return KafkaConsumer(
+    return opened(
+        KafkaConsumer,
         **arguments(brokers),
         group_id=group,
         group_instance_id=instance or None,
