@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewPartitions
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ConfigResource,
+    ConfigResourceType,
+    KafkaAdminClient,
+    NewPartitions,
+    ResourcePattern,
+    ResourceType,
+)
 
 from events.clock import SystemClock
 from events.events import Health
@@ -284,7 +295,7 @@ def test_partitions_are_added(kafka: Kafka, journal: Journal, topic_prefix: str)
 def test_too_large_is_set_aside_and_what_follows_goes_on(
     kafka: Kafka, journal: Journal, topic_prefix: str
 ) -> None:
-    names = make_topics(at(kafka), topic_prefix, **{"max.message.bytes": "60000"})
+    names = make_topics(at(kafka), topic_prefix, max_message_bytes=60_000)
     make_topics(at(kafka), topic_prefix, ["dlq"])
     brokers = Brokers(bootstrap=(kafka.bootstrap,), prefix=topic_prefix.rstrip("."))
     journal.append(Source(SEED).events(500))
@@ -324,7 +335,7 @@ def test_too_large_is_set_aside_and_what_follows_goes_on(
 def test_without_a_topic_for_dead_letters_what_follows_goes_on(
     kafka: Kafka, journal: Journal, topic_prefix: str
 ) -> None:
-    names = make_topics(at(kafka), topic_prefix, **{"max.message.bytes": "60000"})
+    names = make_topics(at(kafka), topic_prefix, max_message_bytes=60_000)
     journal.append([large("/site/camera/large", n, 100_000 if n == 1 else 500) for n in range(5)])
     with running(relay(journal, opened(kafka.bootstrap, prefix=topic_prefix), names)):
         until(lambda: all_sent(journal))
@@ -362,24 +373,60 @@ def test_a_wrong_password_is_told_and_mended(
     assert [said[1] for said in health(journal)] == ["raised", "cleared"]
 
 
-def allow(admin: KafkaAdminClient, prefix: str) -> None:
-    """The box may write under the prefix."""
-    from kafka.admin import (
-        ACL,
-        ACLOperation,
-        ACLPermissionType,
-        ACLResourcePatternType,
-        ResourcePattern,
-        ResourceType,
-    )
+def allow(admin: KafkaAdminClient, name: str, *, whole: bool = False, write: bool = True) -> None:
+    """The box may write to the topic, or to all whose names begin so."""
+    kind = ACLResourcePatternType.LITERAL if whole else ACLResourcePatternType.PREFIXED
+    pattern = ResourcePattern(ResourceType.TOPIC, name, kind)
+    operations = [ACLOperation.DESCRIBE, ACLOperation.WRITE] if write else [ACLOperation.DESCRIBE]
+    admin.create_acls([ACL("User:box", "*", each, ACLPermissionType.ALLOW, pattern) for each in operations])
 
-    pattern = ResourcePattern(ResourceType.TOPIC, prefix, ACLResourcePatternType.PREFIXED)
-    admin.create_acls(
-        [
-            ACL("User:box", "*", operation, ACLPermissionType.ALLOW, pattern)
-            for operation in (ACLOperation.WRITE, ACLOperation.DESCRIBE)
-        ]
-    )
+
+def test_what_may_be_written_goes_on_while_another_topic_is_denied(
+    secure_kafka: Kafka, journal: Journal, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.relay.REST_S", 3.0)
+    names = make_topics(at(secure_kafka), topic_prefix)
+    admin = KafkaAdminClient(**at(secure_kafka))
+    allow(admin, topic_prefix, write=False)
+    others = [family for family in FAMILIES if family != "alert"]
+    for family in others:
+        allow(admin, names[family], whole=True)
+    login = Credentials("box", USERS["box"])
+    connect = opened(secure_kafka.sasl, security="SASL_PLAINTEXT", login=login)
+    source = Source(SEED)
+    journal.append(source.events(500))
+    with running(relay(journal, connect, names)):
+        until(lambda: ("topics", "raised") in [said[:2] for said in health(journal)])
+        time.sleep(4)  # it is tried again meanwhile
+        journal.append(source.events(500))
+        journal.flush()
+        there = {family: names[family] for family in others}
+        wanted = len(journal.read(0, 100_000, others))
+        until(lambda: len({e.id for e in OnTopics(at(secure_kafka), there).events}) >= wanted)
+        OnTopics(at(secure_kafka), there).agree(journal, others, what="alerts denied")
+        allow(admin, names["alert"], whole=True)
+        until(lambda: all_sent(journal))
+        until(lambda: health(journal)[-1][:2] == ("topics", "cleared"))
+        until(lambda: all_sent(journal))
+    admin.close()
+    OnTopics(at(secure_kafka), names).agree(journal, what="alerts denied, then allowed")
+    [first, *_] = [text for what, state, text in health(journal) if (what, state) == ("topics", "raised")]
+    assert f"denies this user the topic {names['alert']}" in first
+
+
+@pytest.mark.slow
+def test_an_expired_certificate_is_named(journal: Journal, tmp_path: Path) -> None:
+    server = Kafka(tmp_path / "kafka", users=USERS)
+    server.use_certificate("expired")
+    try:
+        started(server)
+        with running(relay(journal, opened(server.tls, security="SSL", ca=str(server.ca)), names_of("x"))):
+            until(lambda: health(journal))
+        [(what, state, text)] = health(journal)
+        assert (what, state) == ("bus", "raised")
+        assert "expired; renew it" in text
+    finally:
+        server.remove()
 
 
 @pytest.mark.slow
