@@ -2,10 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench servers clean
+.PHONY: demo test check bench faults servers engines clean
 
-demo: .venv/demo.done        ## cameras, worker, page on http://127.0.0.1:8080 ; FOR=60 ends by itself ; FOOTAGE=file.mp4
-	@$(BIN)/linli demo $(if $(FOR),--for $(FOR)) $(if $(FOOTAGE),--footage $(FOOTAGE)) $(if $(PORT),--port $(PORT))
+# Cameras, worker, page on http://127.0.0.1:8080 ; FOR=60 ends by itself ; FOOTAGE=file.mp4 ; PORT=8090 ; SCALE=1: over
+# real Kafka, S3 and PostGIS
+demo: $(if $(SCALE),.venv/scale.done engines,.venv/demo.done)
+	@$(BIN)/linli demo $(if $(FOR),--for $(FOR)) $(if $(FOOTAGE),--footage $(FOOTAGE)) $(if $(PORT),--port $(PORT)) \
+	  $(if $(SCALE),--scale)
 
 test: .venv/test.done servers  ## all tests; ARGS='-k name' for some
 	@$(BIN)/python -m pytest $(ARGS)
@@ -19,8 +22,14 @@ check: .venv/test.done       ## lint, format, types, floors
 bench: .venv/bench.done servers  ## the benchmarks, one JSON line each; ONLY='replay kill' for some
 	@$(BIN)/python -m benchmarks $(ONLY)
 
+faults: .venv/test.done servers  ## the whole fault suite, about an hour and a half; ONLY='broker_away' for some
+	@LINLI_KILLS=500 LINLI_SWAPS=50 $(BIN)/python -m benchmarks.faults --json $(foreach name,$(ONLY),--only $(name))
+
 servers:                     # what the tests talk to: GStreamer's RTSP server, Chromium (Debian packages)
 	@deploy/test-servers.sh
+
+engines:                     # what `make demo SCALE=1` needs from Debian: Java and Maven (Kafka), PostGIS
+	@deploy/test-servers.sh scale
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -30,6 +39,11 @@ servers:                     # what the tests talk to: GStreamer's RTSP server, 
 .venv/demo.done: pyproject.toml | .venv/bin/python
 	@echo 'installing into .venv ...' >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]' >&2
+	@touch $@
+
+.venv/scale.done: pyproject.toml | .venv/bin/python
+	@echo 'installing into .venv ...' >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,scale]' >&2
 	@touch $@
 
 .venv/test.done: pyproject.toml | .venv/bin/python
