@@ -22,6 +22,8 @@ import psutil
 from benchmarks.common import Missing, add_json_flag, run, say
 from events import codec, topics
 from events.binding import Message, message
+from storage.brokers import Brokers
+from storage.kafkatopics import apply
 from testbed.happenings import Street
 from testbed.kafka import Kafka
 from testbed.process import ServerMissing
@@ -121,16 +123,9 @@ def _gave_way(last: dict[str, Any], best: int) -> str:
 
 
 def _make_topics(bootstrap: str) -> None:
-    from confluent_kafka.admin import AdminClient, NewTopic
-
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    wanted = [
-        NewTopic(t.name, num_partitions=t.partitions, replication_factor=1, config=t.settings(1))
-        for t in topics.topics(PREFIX)
-        if t.what in topics.FAMILIES
-    ]
-    for made in admin.create_topics(wanted).values():
-        made.result(30)
+    wanted = [topic for topic in topics.topics(PREFIX) if topic.what in topics.FAMILIES]
+    if left := apply(Brokers(bootstrap=(bootstrap,), prefix=PREFIX), wanted, replication=1):
+        raise Missing(str(left[0]))
 
 
 class Fleet:

@@ -25,6 +25,7 @@ from cli import (
     sensors,
     serving,
     store,
+    topics,
     watching,
 )
 from events.errors import LinliError
@@ -65,6 +66,7 @@ ROOMS = (
     store,
     serving,
     deadletters,
+    topics,
 )
 for room in ROOMS:
     for command in room.COMMANDS:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from kafka import KafkaConsumer, TopicPartition
-from kafka.admin import KafkaAdminClient, NewTopic
 
 from events.binding import event_of
 from events.clock import Clock, SystemClock
@@ -20,6 +20,7 @@ from storage.brokers import Brokers
 from storage.deadletters import DeadLetters
 from storage.journal import Journal
 from storage.kafkaproducer import KafkaSender
+from storage.kafkatopics import apply
 from testbed.happenings import Street
 
 BOX = "/site/box/test"
@@ -31,20 +32,19 @@ Key = tuple[str, str, int]
 
 
 def make_topics(
-    arguments: Mapping[str, Any], prefix: str, families: Sequence[str] = FAMILIES, **settings: str
+    arguments: Mapping[str, Any],
+    prefix: str,
+    families: Sequence[str] = FAMILIES,
+    max_message_bytes: int | None = None,
 ) -> dict[str, str]:
-    """Family -> topic, made as declared but for `settings`."""
+    """Family -> topic, made as declared, but for the bound on messages where it is given."""
     wanted = [topic for topic in topics(prefix.rstrip(".")) if topic.what in families]
-    new = [
-        NewTopic(topic.name, topic.partitions, 1, topic_configs=topic.settings(1) | settings)
-        for topic in wanted
-    ]
-    admin = KafkaAdminClient(**arguments)
-    try:
-        admin.create_topics(new)
-        admin.wait_for_topics([topic.name for topic in wanted])
-    finally:
-        admin.close()
+    if max_message_bytes is not None:
+        wanted = [msgspec.structs.replace(topic, max_message_bytes=max_message_bytes) for topic in wanted]
+    left = apply(
+        Brokers(bootstrap=tuple(arguments["bootstrap_servers"]), prefix=prefix), wanted, replication=1
+    )
+    assert not left, left
     return {topic.what: topic.name for topic in wanted}
 
 
