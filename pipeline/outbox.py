@@ -28,6 +28,16 @@ NEAR = 10_000
 """Families that differ by so many offsets at most are read together."""
 
 
+DROP = 1000
+"""Events that go in one transaction."""
+
+GIVEN_UP_FIRST = (
+    *("sensor", "segment", "view", "health", "count"),
+    *("face", "claim", "judgement", "access", "alert"),
+)
+"""The order in which families go when the journal has come to its bound."""
+
+
 class Ticket(Protocol):
     """Of one event that is under way."""
 
@@ -260,3 +270,23 @@ class Outbox:
         if lane is not main and lane.cursor >= main.cursor:
             main.families += lane.families
             self._lanes.remove(lane)
+
+
+def relieve(journal: Journal, bound: int, before_us: int) -> list[tuple[int, str]]:
+    """If the journal is larger than `bound` bytes (0: no bound), the oldest events go that were committed
+    before `before_us` and that every consumer but the relay has had.
+
+    Returns:
+        Offset and family of each that went unsent.
+    """
+    gone: list[tuple[int, str]] = []
+    if not bound or journal.used_bytes() <= bound:
+        return gone
+    sent = journal.committed(GROUP)
+    for family in GIVEN_UP_FIRST:
+        while journal.used_bytes() > bound * 0.95:
+            step = journal.drop([family], before_us, GROUP, DROP)
+            gone += [(offset, family) for offset, family in step if offset > sent]
+            if not step:
+                break
+    return gone

@@ -12,9 +12,8 @@ aside as a dead letter, and what follows goes on.
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -22,16 +21,17 @@ from events import binding
 from events.binding import Message
 from events.clock import Clock
 from events.errors import BusAway, BusError, LinliError, MalformedEvent
-from pipeline.outbox import GROUP, Letter, Outbox, Ticket
+from pipeline.outbox import GROUP, Letter, Outbox, relieve
+from pipeline.relaycontract import RelaySettings, RelayStatus, Sender
 from pipeline.relaynews import News
 from pipeline.service import Service
 from pipeline.telemetry import Arrived
 from storage.journal import Journal, Raw
-from storage.kafkaproducer import Failure, Headers, Topic, TopicsChanged
+from storage.kafkaproducer import Failure, TopicsChanged
 
 log = logging.getLogger(__name__)
 
-__all__ = ["GROUP", "Relay", "RelaySettings", "RelayStatus"]
+__all__ = ["GROUP", "Relay", "RelaySettings", "RelayStatus", "Sender"]
 
 CHECK_S = 3.0
 """How often the topics are looked at while something is sent; nothing is sent without."""
@@ -72,92 +72,6 @@ REST_S = 30.0
 
 DRAIN_S = 5.0
 """How long the end waits for acknowledgements."""
-
-DROP = 1000
-"""Events that go in one transaction."""
-
-GIVEN_UP_FIRST = (
-    *("sensor", "segment", "view", "health", "count"),
-    *("face", "claim", "judgement", "access", "alert"),
-)
-"""The order in which families go when the journal has come to its bound."""
-
-
-class Sender(Protocol):
-    """What `storage.kafkaproducer.KafkaSender` is."""
-
-    topics: dict[str, Topic]
-    missing: dict[str, str]
-    failure: Failure | None
-
-    def check(self) -> None:
-        """Raises LinliError: the topics are not what they were."""
-
-    def rush(self, much: bool) -> None:
-        """Whether much is sent."""
-
-    def fits(self, topic: str, key: bytes, value: bytes, headers: Headers) -> bool:
-        """The topic takes a record of this size."""
-
-    def mark(self, box: str, text: str) -> str:
-        """Leave a text of this box; answers the one before. Raises BusError."""
-
-    def set_aside(self, message: Message, topic: str, journal: str, offset: int, why: str) -> None:
-        """Write a dead letter. Raises BusError."""
-
-    def send(self, mark: object, topic: str, key: bytes, value: bytes, headers: Headers) -> Ticket:
-        """Queue a record."""
-
-    def close(self) -> None:
-        """End at once."""
-
-
-class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Values of the site file."""
-
-    topics: Mapping[str, str]
-    """Family -> name of its topic: those that leave the box."""
-    source: str
-    """The box, for its health."""
-    keep_s: float = 30 * 86_400.0
-    """Events older than this are in the journal for the relay alone."""
-    bound_bytes: int = 0
-    """The journal's size from which those go, the least important families first; 0: none ever do."""
-
-
-class RelayStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the relay did since it started; written to a file every other second and at its end."""
-
-    connected: bool
-    problem: str
-    """Why nothing can be sent at present, with the mend; empty while all is well."""
-    resting: dict[str, str]
-    """Family -> why it is not sent."""
-    offset: int
-    """Of the journal's newest event."""
-    acknowledged_offset: int
-    """All up to here has arrived."""
-    lag_events: int
-    """At most so many have not arrived: the distance of the two."""
-    lag_s: float
-    """Age of the oldest event that has not arrived."""
-    in_flight: int
-    sent: int
-    acknowledged: int
-    repeats: int
-    """Sent again after a failure; what a killed relay had sent is not among them."""
-    bytes: int
-    """Of what was sent, as the journal has it."""
-    sessions: int
-    """Producers that were opened."""
-    letters: int
-    """Events that the broker will never take."""
-    given_up: int
-    """Events that went unsent, for the journal had come to its bound."""
-    rate: float
-    """Acknowledged events a second."""
-    clock_s: float
-    """The brokers' clock less this box's, as far as it is certain."""
 
 
 class _Reopen(LinliError):
@@ -427,22 +341,8 @@ class Relay(Service):
 
     def _relieve(self) -> None:
         """At the journal's bound the oldest go of those that are there for the relay alone."""
-        bound = self._settings.bound_bytes
-        if not bound or self._journal.used_bytes() <= bound:
-            return
         before_us = self._clock.wall_us() - int(self._settings.keep_s * 1e6)
-        gone: list[tuple[int, str]] = []
-        for family in GIVEN_UP_FIRST:
-            step = self._journal.drop([family], before_us, GROUP, DROP)
-            while step:
-                gone += step
-                if self._journal.used_bytes() <= bound * 0.95:
-                    break
-                step = self._journal.drop([family], before_us, GROUP, DROP)
-            else:
-                continue
-            break
-        if gone:
+        if gone := relieve(self._journal, self._settings.bound_bytes, before_us):
             self._given_up += len(gone)
             self._news.given_up(gone)
 

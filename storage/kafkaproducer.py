@@ -14,7 +14,7 @@ was sent before. `check` says so, and is to be called every few seconds while so
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -38,11 +38,7 @@ from kafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
-from kafka.net.compat import KafkaNetClient
-from kafka.partitioner import Partitioner
-from kafka.partitioner.default import murmur2
 from kafka.producer.future import FutureRecordMetadata
-from kafka.protocol.producer import ProduceRequest
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from events.binding import Message
@@ -179,9 +175,9 @@ class KafkaSender:
                 batch_size=min(BATCH_BYTES, least),
                 max_request_size=max((t.max_bytes for t in self.topics.values()), default=1 << 20),
                 compression_type=None if brokers.compression == "none" else brokers.compression,
-                partitioner=_Fixed({n: t.partitions for n, t in self.topics.items()}),
+                partitioner=Fixed({n: t.partitions for n, t in self.topics.items()}),
                 allow_auto_create_topics=False,
-                kafka_client=lambda **more: _Client(self._answered, **more),
+                kafka_client=lambda **more: Client(self._answered, **more),
                 metrics_enabled=False,
             )
             for name in self.topics:  # or the first `send` to each would wait for it
@@ -344,42 +340,3 @@ class KafkaSender:
             with contextlib.suppress(KeyError, TypeError, ValueError):
                 sizes[name] = int(values["max.message.bytes"]["value"])
         return sizes
-
-
-class _Client(KafkaNetClient):  # type: ignore[misc]
-    """Shows the answers to what was produced before the library acts on them."""
-
-    def __init__(self, answered: Callable[[Any], None], **more: Any) -> None:
-        self._answered = answered
-        super().__init__(**more)
-
-    def send(self, node_id: int, request: Any, **more: Any) -> Any:
-        """The answer's future."""
-        future = super().send(node_id, request, **more)
-        return future.add_callback(self._answered) if isinstance(request, ProduceRequest) else future
-
-
-class _Fixed(Partitioner):  # type: ignore[misc]
-    """Kafka's default way, murmur2 of the key, by the partitions that the topic had at the opening: within
-    one producer a key never moves. Keys are few, and murmur2 in Python is slow: it is remembered."""
-
-    def __init__(self, counts: Mapping[str, int]) -> None:
-        self._counts = counts
-        self._hashes: dict[bytes, int] = {}
-
-    def partition(
-        self,
-        topic: str,
-        key: bytes,
-        serialized_key: bytes,
-        value: bytes,
-        serialized_value: bytes,
-        cluster: Any,
-    ) -> int:
-        """The partition of the key."""
-        hashed = self._hashes.get(serialized_key)
-        if hashed is None:
-            if len(self._hashes) >= 100_000:
-                self._hashes.clear()
-            hashed = self._hashes[serialized_key] = murmur2(serialized_key) & 0x7FFFFFFF
-        return hashed % self._counts[topic]
