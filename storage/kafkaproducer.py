@@ -47,6 +47,7 @@ from events.topics import CLAIMS, topic_name
 from storage.brokers import Brokers
 from storage.deadletters import DeadLetters
 from storage.kafka import arguments, opened, trouble
+from storage.kafkaparts import Client, Fixed
 
 TIMEOUT_S = 10.0
 """How long a request may take."""
