@@ -15,6 +15,7 @@ NAMES = (
     "faces",
     "health",
     "relay",
+    "projector",
     "faults",
     "scale",
 )
