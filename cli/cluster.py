@@ -19,7 +19,8 @@ from events.events import Health
 from events.topics import topic_name
 from pipeline.claiming import Claims
 from pipeline.crew import ShareCrew
-from pipeline.membership import Membership, Plan
+from pipeline.holding import Holding, Plan
+from pipeline.membership import Membership
 from pipeline.seat import Seat
 from pipeline.shares import cameras_of, read_held
 from pipeline.supervisor import Child, Supervisor
@@ -143,7 +144,8 @@ def _membership(
     )
     prefix = file.bus.prefix
     claims = Claims(brokers, topic_name(prefix, "claims"))
-    found = Membership(plan, claims, crew, run, clock, tell, stop.set)
+    holding = Holding(plan, claims, crew, run / "held.json", clock, tell)
+    found = Membership(plan, holding, run / "cluster.json", clock, tell, stop.set)
     seat = Seat(
         brokers,
         topic_name(prefix, "shares"),
@@ -151,8 +153,8 @@ def _membership(
         journal.id,
         file.cluster.session_s,
         clock,
-        reads=found.reads,
-        give_up=found.give_up,
+        reads=holding.reads,
+        give_up=holding.end,
     )
     found.sit(seat)
     return found

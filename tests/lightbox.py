@@ -20,7 +20,8 @@ from events.events import ClaimTaken, Crossing, Event, camera_source
 from events.ids import event_id
 from pipeline.claiming import Claims
 from pipeline.crew import ShareCrew
-from pipeline.membership import Membership, Plan
+from pipeline.holding import Holding, Plan
+from pipeline.membership import Membership
 from pipeline.seat import Seat
 from pipeline.shares import cameras_of, read_held
 from pipeline.supervisor import Child, Supervisor, ends_with_parent
@@ -62,7 +63,9 @@ def box(bootstrap: str, prefix: str, name: str, folder: Path, shares: int) -> in
     def tell(state: str, text: str, detail: object) -> None:
         print(f"{time.time():.2f} {state}: {text} {detail}", flush=True)
 
-    member = Membership(plan, Claims(brokers, f"{prefix}.claims"), crew, folder, clock, tell, stop.set)
+    claims = Claims(brokers, f"{prefix}.claims")
+    holding = Holding(plan, claims, crew, folder / "held.json", clock, tell)
+    member = Membership(plan, holding, folder / "cluster.json", clock, tell, stop.set)
     seat = Seat(
         brokers,
         f"{prefix}.shares",
@@ -70,8 +73,8 @@ def box(bootstrap: str, prefix: str, name: str, folder: Path, shares: int) -> in
         identity,
         plan.session_s,
         clock,
-        reads=member.reads,
-        give_up=member.give_up,
+        reads=holding.reads,
+        give_up=holding.end,
     )
     member.sit(seat)
     member.open()
