@@ -15,14 +15,16 @@ from typing import Any
 
 import pytest
 import yaml
+from kafka.admin import KafkaAdminClient
 from minio import Minio
 
 from testbed.kafka import Kafka
+from testbed.kafkajars import write_tools
 from testbed.postgis import PostGIS
 from testbed.process import ServerMissing, free_port
 from testbed.s3 import S3
 from tests.brightmodel import bright_model
-from tests.servers import need
+from tests.servers import need, started
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -40,7 +42,9 @@ class City:
         """Where each listens that does."""
         self.running: list[subprocess.Popen[bytes]] = []
         self.services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
-        self._addresses = addresses
+        self.addresses = addresses
+        self.logins: dict[str, str] = {}
+        """Of services on Kafka, where they need one."""
         self._values = values
 
     def site(self, name: str, path: Path) -> Path:
@@ -48,7 +52,7 @@ class City:
         text = path.read_text()
         self.ports[name] = free_port()
         listen = {'host = "0.0.0.0"': f'host = "127.0.0.1"\nport = {self.ports[name]}'}
-        for old, new in (self._addresses | listen).items():
+        for old, new in (self.addresses | listen).items():
             text = text.replace(old, new)
         (self.folder / f"{name}.toml").write_text(text)
         return self.folder / f"{name}.toml"
@@ -64,6 +68,8 @@ class City:
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
         }
+        if name in self.logins:
+            environment["KAFKA_LOGIN"] = self.logins[name]
         with (self.folder / f"{name}.log").open("wb") as log:
             command = [str(Path(sys.executable).parent / "linli"), *service["command"][:-1], str(site)]
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd="/")
@@ -75,13 +81,14 @@ class City:
         assert self.start(name).wait(90) == 0, self.log(name)
 
     def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text()[-3000:]
+        return (self.folder / f"{name}.log").read_text()
 
     def stop(self) -> None:
         for process in self.running:
             process.terminate()
         for process in self.running:
             process.wait(60)
+        self.running.clear()
 
     def _filled(self, value: str) -> str:
         """As compose puts values in."""
@@ -103,7 +110,7 @@ def eventually(what: str, check: Callable[[], bool], within_s: float, explain: C
                 return
         except OSError:
             pass
-        assert time.monotonic() < until, f"{what}: not within {within_s:.0f} s\n{explain()}"
+        assert time.monotonic() < until, f"{what}: not within {within_s:.0f} s\n{explain()[-3000:]}"
         time.sleep(0.5)
 
 
@@ -129,13 +136,10 @@ def city(kafka: Kafka, s3: S3, postgis: PostGIS, database: str, tmp_path: Path) 
     city.stop()
 
 
-def test_the_city_comes_up(city: City, s3: S3, postgis: PostGIS, database: str) -> None:
-    """Topics, tables and bucket are made; centre and box say that they are well; the box's events are in the
-    centre's store; Prometheus reads both."""
+def comes_up(city: City, postgis: PostGIS, database: str) -> None:
+    """Start all, in the order of the compose file; ends when an event of the box is in the centre's store."""
     for name in ("topics", "tables", "bucket"):
         city.once(name)
-    client = Minio(s3.endpoint.removeprefix("http://"), s3.access, s3.secret, secure=False)
-    assert client.bucket_exists("linli-east-gate")
     for name, url in (
         ("serve", city.services["serve"]["environment"]["LINLI_HEALTH"].replace("9464", "{}")),
         ("edge", "http://127.0.0.1:{}/healthz"),  # the image's own
@@ -152,7 +156,49 @@ def test_the_city_comes_up(city: City, s3: S3, postgis: PostGIS, database: str) 
         60,
         lambda: city.log("edge") + city.log("serve"),
     )
+
+
+def test_the_city_comes_up(city: City, s3: S3, postgis: PostGIS, database: str) -> None:
+    """Topics, tables and bucket are made; centre and box say that they are well; the box's events are in the
+    centre's store; Prometheus reads both."""
+    comes_up(city, postgis, database)
+    client = Minio(s3.endpoint.removeprefix("http://"), s3.access, s3.secret, secure=False)
+    assert client.bucket_exists("linli-east-gate")
     _prometheus_sees(city)
+
+
+def test_the_city_behind_passwords(city: City, postgis: PostGIS, database: str, tmp_path: Path) -> None:
+    """The same with TLS, a user each and the rights of deploy/kafka/acls.sh: they are enough, also for a box
+    that shares its cameras with others."""
+    users = {"maker": "pw-maker", "box": "pw-box", "centre": "pw-centre"}
+    roles = {"topics": "maker", "serve": "centre", "edge": "box"}
+    city.logins = {service: f"{user}:{users[user]}" for service, user in roles.items()}
+    with started(Kafka(tmp_path / "kafka", users=users, acls=True)) as broker:
+        try:
+            write_tools(tmp_path / "tools")
+        except ServerMissing as error:
+            need(error)
+        environment = os.environ | {
+            "BOOTSTRAP": broker.bootstrap,
+            "PATH": f"{tmp_path / 'tools'}:{os.environ['PATH']}",
+        }
+        for role, user in (("topics", "maker"), ("box", "box"), ("centre", "centre")):
+            command = [str(DEPLOY / "kafka/acls.sh"), role, user, "tengzhou.linli"]
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+        city.addresses['"kafka:9092"'] = f'"{broker.sasl_tls}"'
+        city.addresses["[bus]\n"] = (
+            "[cluster]\nshares = 2\n\n[bus]\n"
+            f'security = "SASL_SSL"\nca = "{broker.ca}"\ncredentials = "env:KAFKA_LOGIN"\n'
+        )
+        city.logins["tables"] = city.logins["bucket"] = "nobody:reads-it"  # named in the site file
+        comes_up(city, postgis, database)
+        said = city.log("edge") + city.log("serve")
+        assert "uthoriz" not in said, said
+        admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+        group = admin.describe_groups(["tengzhou.linli.shares"])["tengzhou.linli.shares"]
+        assert [member["client_id"].partition(".")[0] for member in group["members"]] == ["edge-1"]
+        admin.close()
+        city.stop()
 
 
 def _prometheus_sees(city: City) -> None:
