@@ -1,20 +1,24 @@
 """`linli tail` and `linli replay`: what happened, and what would have."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
 from cli import analysing, wiring
 from cli import settings as site_settings
+from cli.settings import Settings
 from events import codec
-from events.clock import SystemClock
+from events.clock import Clock, SystemClock
 from events.errors import ConfigError
 from events.events import Event
 from events.media import parse_rfc3339, rfc3339
+from events.topics import FAMILIES, SHARES
 from pipeline.housekeeping import OURS
 from pipeline.replay import Difference, Replayer
 from storage.journal import Journal
@@ -24,7 +28,17 @@ SITE = click.argument("site", type=click.Path(path_type=Path, dir_okay=False))
 PASSED_OVER = 1000
 """Events of other types after which a consumer that follows says that it needs none of them."""
 
-FAMILIES = ("count", "alert", "view", "face", "sensor", "judgement", "health", "segment", "access", "claim")
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events are to be printed."""
+
+    families: tuple[str, ...]
+    """Empty: all."""
+    camera: str | None
+    since: int | None
+    """Journal: after this offset. Kafka: what the brokers took from this time on, microseconds."""
+    group: str | None
+    follow: bool
 
 
 @click.command()
@@ -38,25 +52,73 @@ FAMILIES = ("count", "alert", "view", "face", "sensor", "judgement", "health", "
 )
 @click.option("--camera", help="Only this camera.")
 @click.option("--follow", is_flag=True, help="Go on with what happens from now on.")
-@click.option("--since", type=click.IntRange(min=0), default=None, help="Begin after this offset.")
+@click.option(
+    "--since",
+    help="Begin after this offset of the journal; on Kafka with what the brokers took from this time on "
+    "(2026-01-31T08:00:00Z).",
+)
 @click.option("--group", help="Read as this named consumer: begin where it left off, and commit.")
 @click.option("--forget", help="Read nothing: this named consumer will not come back, keep nothing for it.")
-def tail(
-    site: Path,
-    families: tuple[str, ...],
-    camera: str | None,
-    follow: bool,
-    since: int | None,
-    group: str | None,
-    forget: str | None,
-) -> None:
-    """Subscribe to events: one CloudEvents JSON document a line."""
+@click.option(
+    "--bus",
+    type=click.Choice(("journal", "kafka")),
+    help="What to read: this box's journal, or Kafka with the events of all boxes. Default: the journal "
+    "where the site has cameras or sensors, else Kafka.",
+)
+def tail(site: Path, forget: str | None, bus: str | None, since: str | None, **wanted: Any) -> None:
+    """Subscribe to events: one CloudEvents JSON document a line.
+
+    Over Kafka, what is no event is named on standard error, and with --follow brokers that are away are
+    waited for.
+    """
     loaded = site_settings.load(site)
     clock = SystemClock()
+    if (bus or ("journal" if loaded.file.camera or loaded.file.sensor else "kafka")) == "kafka":
+        if forget is not None:
+            raise ConfigError(
+                "Kafka keeps nothing back for a consumer, and forgets one that is away for long: there is "
+                "nothing to do"
+            )
+        _tail_kafka(loaded, clock, Wanted(since=moment(since), **wanted))
+        return
     journal = wiring.open_journal(loaded, clock)
     if forget is not None:
         _forget(journal, forget)
         return
+    _tail_journal(journal, clock, Wanted(since=_offset(since), **wanted))
+
+
+def _tail_kafka(loaded: Settings, clock: Clock, wanted: Wanted) -> None:
+    """
+    Raises:
+        ConfigError: the group is one of Linli's own, or the site names no brokers.
+        BusError: the brokers refuse, or do not answer.
+    """
+    if wanted.group in (loaded.file.serve.group, SHARES):
+        raise ConfigError(
+            f"the group {wanted.group} is Linli's own: a reader would take its events; choose another"
+        )
+    brokers = wiring.brokers(loaded)
+    with wiring.city("linli tail over Kafka"):
+        from cli import tailing
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        tailing.tail(brokers, clock, wanted)
+
+
+def _offset(since: str | None) -> int | None:
+    """
+    Raises:
+        ConfigError: it is no offset.
+    """
+    if since is None or (since.isascii() and since.isdigit()):
+        return None if since is None else int(since)
+    raise ConfigError(
+        f"--since {since!r}: in the journal it is an offset, a whole number; a time is for --bus kafka"
+    )
+
+
+def _tail_journal(journal: Journal, clock: Clock, wanted: Wanted) -> None:
+    group, families, since, follow = wanted.group, wanted.families, wanted.since, wanted.follow
     subscription = LogBus(journal, clock).subscribe(group, families) if group else None
     if subscription is not None and since is not None:
         subscription.seek({journal.id: since})
@@ -69,7 +131,7 @@ def tail(
                 records = journal.read(offset, 500, families)
             for record in records:
                 offset = record.offset
-                if camera is None or record.event.key == camera:
+                if wanted.camera is None or record.event.key == wanted.camera:
                     sys.stdout.write(codec.encode(record.event).decode() + "\n")
             if records:
                 sys.stdout.flush()

@@ -14,11 +14,15 @@ from typing import Any
 from kafka import errors as k
 from kafka.net.compat import KafkaNetClient
 
+from events.clock import Clock
 from events.errors import BusAway, BusError
 from storage.brokers import Brokers
 from storage.kafkaprobe import Silent, ask, speaks_tls
 
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+AWAY_S = 5.0
+"""Without a connection for so long: the brokers are away."""
 
 PROBE_S = 3.0
 """How long one broker is asked why it cannot be spoken to."""
@@ -62,6 +66,34 @@ def opened(kind: Callable[..., Any], **settings: Any) -> Any:
         for one in begun:
             one.close()
         raise
+
+
+class Contact:
+    """Whether a consumer of the library has a connection. When all are lost it tries again for ever, and
+    gives nothing, as if nothing came."""
+
+    def __init__(self, consumer: Any, brokers: Brokers, clock: Clock) -> None:
+        self._connections = consumer._manager._conns
+        self._brokers = brokers
+        self._clock = clock
+        self._lost: float | None = None
+
+    def check(self, came: bool) -> None:
+        """After each poll.
+
+        Args:
+            came: it gave something.
+
+        Raises:
+            BusError: for a while there has been no connection; says why.
+        """
+        now = self._clock.monotonic()
+        if came or any(connection.connected for connection in list(self._connections.values())):
+            self._lost = None
+        elif self._lost is None:
+            self._lost = now
+        elif now - self._lost > AWAY_S:
+            raise trouble(k.KafkaConnectionError(), self._brokers)
 
 
 @contextlib.contextmanager

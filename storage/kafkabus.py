@@ -25,7 +25,7 @@ from events.clock import Clock
 from events.errors import BusAway, BusError, LogTruncated, UnreadableEvent
 from events.topics import FAMILIES, topic_name
 from storage.brokers import Brokers
-from storage.kafka import arguments, opened, told, trouble
+from storage.kafka import Contact, arguments, opened, told, trouble
 
 log = logging.getLogger(__name__)
 
@@ -131,13 +131,14 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         self.rebalances = 0
         topics = [topic_name(brokers.prefix, family) for family in families]
         with told(brokers):
-            self._consumer = _consumer(brokers, f"{brokers.prefix}.{group}", instance)
+            self._consumer = consumer(brokers, f"{brokers.prefix}.{group}", instance)
             try:
-                _check_topics(self._consumer, topics)
+                check_topics(self._consumer, topics)
                 self._consumer.subscribe(topics, listener=self)
             except BaseException:
                 self._consumer.close(autocommit=False, timeout_ms=1000)
                 raise
+        self._contact = Contact(self._consumer, brokers, clock)
 
     # -- the library's calls, in its thread, while we poll
 
@@ -174,6 +175,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
                     self._begin()
             records = [r for partition, raws in found.items() for r in self._records(partition, raws)]
             if records or left <= 0:
+                self._contact.check(bool(found))
                 return records
 
     @property
@@ -309,7 +311,8 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             raise
 
 
-def _consumer(brokers: Brokers, group: str, instance: str) -> KafkaConsumer:
+def consumer(brokers: Brokers, group: str | None, instance: str) -> KafkaConsumer:
+    """The library's, as all who read are to have it: a group's, or nobody's."""
     return opened(
         KafkaConsumer,
         **arguments(brokers),
@@ -332,8 +335,12 @@ def _consumer(brokers: Brokers, group: str, instance: str) -> KafkaConsumer:
     )
 
 
-def _check_topics(consumer: KafkaConsumer, topics: Sequence[str]) -> None:
-    if missing := sorted(set(topics) - set(consumer.topics())):
+def check_topics(client: KafkaConsumer, topics: Sequence[str]) -> None:
+    """
+    Raises:
+        BusAway: one is not there.
+    """
+    if missing := sorted(set(topics) - set(client.topics())):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise BusAway(
             f"the topic {missing[0]}{more} is not there, or not to be seen by this user; make it with "
