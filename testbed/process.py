@@ -100,12 +100,28 @@ def find_wheel_program(name: str, package: str) -> Path:
     return target / "bin" / name
 
 
+def reap_orphans() -> None:
+    """Kill servers whose owner, a test run that was itself killed, is no more."""
+    for note in cache_folder("running").glob("*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            told = json.loads(note.read_text())
+            if started_at(told["owner"]) == told["owner_started"]:
+                continue
+            if started_at(told["pid"]) == told["started"]:
+                for each in family(told["pid"]):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(each, signal.SIGKILL)
+            note.unlink(missing_ok=True)
+
+
 class Server:
     """A real server in a folder of its own; a context manager. Its programs are sought when it starts."""
 
     kind: ClassVar[str]
     ready_within_s: ClassVar[float] = 60.0
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    lasting = False
+    """It is meant to outlive the process that starts it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -238,6 +254,7 @@ class Server:
         new.replace(self._state_file)
 
     def _spawn(self) -> None:
+        reap_orphans()
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 self.command(),
@@ -251,6 +268,16 @@ class Server:
             )
         self.state |= {"pid": self._child.pid, "started": started_at(self._child.pid)}
         self._save()
+        if not self.lasting:
+            owner = {"owner": os.getpid(), "owner_started": started_at(os.getpid())}
+            note = self._note(self._child.pid)
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(json.dumps({"pid": self._child.pid, "started": self.state["started"]} | owner))
+
+    @staticmethod
+    def _note(pid: int) -> Path:
+        """Says whose the server is, for `reap_orphans`."""
+        return cache_folder("running") / f"{pid}.json"
 
     def _as_user(self) -> dict[str, Any]:
         user = self.user()
@@ -284,6 +311,7 @@ class Server:
         if self._child is not None:
             self._child.wait(5)
             self._child = None
+        self._note(pid).unlink(missing_ok=True)
 
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []

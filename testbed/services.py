@@ -90,6 +90,7 @@ def _do(action: str, server: Server | None, wipe: bool) -> dict[str, Any]:
     if server is None:
         return {"running": False}
     if action == "up":
+        server.lasting = True
         server.start()
     elif action == "down":
         server.stop()

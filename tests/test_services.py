@@ -165,6 +165,33 @@ def test_postgis_survives_kill(database: str, postgis: PostGIS) -> None:
     assert not own.folder.exists()
 
 
+def test_orphans_are_reaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server whose test run was killed is ended by the next that starts one; one that was put up stays."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    program = (
+        "import sys, os, signal\nfrom pathlib import Path\nfrom testbed.s3 import S3\n"
+        "server = S3(Path(sys.argv[1]))\nserver.lasting = sys.argv[2] == 'lasting'\n"
+        "server.start()\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
+    started(S3(tmp_path / "first")).remove()  # or the test is skipped
+    left = {}
+    for name in ("lasting", "orphan"):
+        folder = tmp_path / name
+        done = subprocess.run([sys.executable, "-c", program, str(folder), name], cwd=SCRIPT.parents[1])
+        assert done.returncode == -9
+        left[name] = S3(folder)
+        assert left[name].running
+    try:
+        with started(S3(tmp_path / "next")) as server:
+            assert server.running
+            assert not left["orphan"].running
+            assert left["lasting"].running
+        assert not list((tmp_path / "cache/linli/running").iterdir())
+    finally:
+        for each in left.values():
+            each.kill()
+
+
 def test_a_server_that_ends_says_why() -> None:
     """A taken port is named at the start."""
     server = PostGIS()
