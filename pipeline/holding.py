@@ -140,7 +140,7 @@ class Holding:
             write_held(self._path, self._held)
 
     def again(self) -> None:
-        """Where nothing is read, as after a start without brokers: read what was read last, under its tokens."""
+        """Where nothing is read, after a start without brokers: read what was last, under its tokens."""
         with self._lock:
             if self._running:
                 return
