@@ -19,7 +19,7 @@ if [ "$(id -u)" = 0 ]; then sudo=""; elif sudo -n true 2>/dev/null; then sudo="s
     exit 0
 fi
 echo "installing Debian packages for the tests:$missing" >&2
-# A database cluster and a Prometheus that run by themselves are not wanted: the tests start their own.
+# A database cluster that Debian makes and starts is not wanted: the tests start their own.
 if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
     $sudo mkdir -p /etc/postgresql-common
     echo 'create_main_cluster = false' | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
