@@ -46,11 +46,16 @@ class _OfGroup:
         self._subscription = subscription
         self._clock = clock
         self._since = clock.monotonic()
+        self._committed: dict[str, int] = {}
         self.poll = subscription.poll
         self.close = subscription.close
 
     def done(self) -> None:
-        self._subscription.commit(self._subscription.position)
+        position = dict(self._subscription.position)
+        new = {name: at for name, at in position.items() if at and self._committed.get(name) != at}
+        if new:
+            self._subscription.commit(new)
+            self._committed.update(new)
 
     @property
     def at_end(self) -> bool:
@@ -83,11 +88,11 @@ def tail(brokers: Brokers, clock: Clock, wanted: Wanted) -> None:
         while True:
             try:
                 records = source.poll(POLL_S)
-                _print(records, wanted.camera)
-                source.done()
                 if away:
                     click.echo("Kafka's brokers answer again", err=True)
                     away = False
+                _print(records, wanted.camera)
+                source.done()
                 if not records and not wanted.follow and source.at_end:
                     return
             except BusError as e:

@@ -68,6 +68,18 @@ def opened(kind: Callable[..., Any], **settings: Any) -> Any:
         raise
 
 
+def finish_joining(consumer: Any) -> None:
+    """Before each poll of a consumer of a group: a join that has begun has to be ended.
+
+    kafka-python 3.0 forgets one if a poll's time ends in the moment in which the answer comes, and what the
+    join was for is settled by the answer: it neither ends it nor begins another, sends no heartbeat any more,
+    and takes no commit.
+    """
+    coordinator = consumer._coordinator
+    if coordinator.rejoining:
+        coordinator.rejoin_needed = True
+
+
 class Contact:
     """Whether a consumer of the library has a connection. When all are lost it tries again for ever, and
     gives nothing, as if nothing came."""

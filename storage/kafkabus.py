@@ -10,7 +10,9 @@ id: its offsets are another log's, and it is read from its beginning.
 What is no event becomes a dead letter (`storage/deadletters.py`) before it is passed over.
 """
 
+import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,10 +24,10 @@ from kafka.errors import KafkaError
 from events import binding
 from events.bus import Record, Start
 from events.clock import Clock
-from events.errors import BusAway, BusError, LogTruncated, UnreadableEvent
+from events.errors import BusAway, LinliError, LogTruncated, UnreadableEvent
 from events.topics import FAMILIES, topic_name
 from storage.brokers import Brokers
-from storage.kafka import Contact, arguments, opened, told, trouble
+from storage.kafka import Contact, arguments, finish_joining, opened, told, trouble
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +121,8 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         self._clock = clock
         self._start = start
         self._dead = dead
+        self._moves: deque[tuple[bool, tuple[TopicPartition, ...]]] = deque()
+        """What came (true) and went, in order, and was not looked at yet."""
         self._new: set[TopicPartition] = set()
         """Assigned, and not yet known where to begin; paused until then."""
         self._held: dict[TopicPartition, str] = {}
@@ -140,20 +144,28 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
                 raise
         self._contact = Contact(self._consumer, brokers, clock)
 
-    # -- the library's calls, in its thread, while we poll
+    # -- the library's calls, in its own thread, at any moment; ours looks at them between two steps
 
     def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        self._new.update(assigned)
         self._consumer.pause(*assigned)
+        self._moves.append((True, tuple(assigned)))
 
     def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        self.rebalances += 1
-        for partition in revoked:
-            self._new.discard(partition)
-            self._held.pop(partition, None)
-            self._position.pop(partition, None)
+        self._moves.append((False, tuple(revoked)))
 
     on_partitions_lost = on_partitions_revoked
+
+    def _moved(self) -> None:
+        """Partitions that came and went since the last look."""
+        while self._moves:
+            came, partitions = self._moves.popleft()
+            self.rebalances += bool(partitions)
+            for partition in partitions:
+                self._held.pop(partition, None)
+                self._position.pop(partition, None)
+                self._new.discard(partition)
+            if came:
+                self._new.update(partitions)
 
     # -- ours
 
@@ -169,11 +181,19 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             left = until - self._clock.monotonic()
             with told(self._brokers):
                 # In slices: partitions that come are paused until it is known where they begin.
+                finish_joining(self._consumer)
                 found = self._consumer.poll(int(max(min(left, SLICE_S), 0.0) * 1000), max_records=limit)
-                self._look_for_new_topics()
-                if self._new:
-                    self._begin()
-            records = [r for partition, raws in found.items() for r in self._records(partition, raws)]
+            stood = {partition: self._position.get(partition) for partition in found}
+            try:
+                with told(self._brokers):
+                    self._moved()
+                    self._look_for_new_topics()
+                    if self._new:
+                        self._begin()
+                records = [r for partition, raws in found.items() for r in self._records(partition, raws)]
+            except LinliError:
+                self._back_to(stood)  # or what was fetched would be passed over
+                raise
             if records or left <= 0:
                 self._contact.check(bool(found))
                 return records
@@ -187,12 +207,14 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         """Read these logs on from the record after the offset (0: from the beginning)."""
         for partition, name in self._held.items():
             if name in position:
-                self._consumer.seek(partition, position[name])
+                with _perhaps_gone():
+                    self._consumer.seek(partition, position[name])
                 self._position[partition] = position[name]
 
     def commit(self, position: Mapping[str, int]) -> None:
         """Up to here all is done with; durable when this returns."""
         until = self._clock.monotonic() + REBALANCE_S
+        self._moved()
         while offsets := {
             partition: OffsetAndMetadata(position[name], "", -1)
             for partition, name in self._held.items()
@@ -213,9 +235,10 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         """Of each log that is held, how many records are to come, as far as the brokers have said so."""
         found = {}
         for partition, name in self._held.items():
-            end = self._consumer.highwater(partition)
-            if end is not None:
-                found[name] = max(end - self._position[partition], 0)
+            with _perhaps_gone():
+                end = self._consumer.highwater(partition)
+                if end is not None:
+                    found[name] = max(end - self._position[partition], 0)
         return found
 
     def close(self) -> None:
@@ -225,22 +248,37 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         except (KafkaError, OSError) as e:
             log.info("%s: closed without a word to the brokers: %s", self._brokers.client, e)
 
+    def _back_to(self, stood: Mapping[TopicPartition, int | None]) -> None:
+        for partition, at in stood.items():
+            if at is not None and partition in self._held:
+                self._position[partition] = at
+                with _perhaps_gone():
+                    self._consumer.seek(partition, at)
+
     def _take_part(self) -> None:
         """In a rebalance, without reading anything: then it is known which partitions are still held."""
         held = list(self._held)
-        self._consumer.pause(*held)
+        self._each(self._consumer.pause, held)
         try:
             with told(self._brokers):
+                finish_joining(self._consumer)
                 self._consumer.poll(int(SLICE_S * 1000))
         finally:
-            self._consumer.resume(*(partition for partition in held if partition in self._held))
+            self._moved()
+            self._each(self._consumer.resume, [partition for partition in held if partition in self._held])
+
+    @staticmethod
+    def _each(call: Callable[[TopicPartition], None], partitions: Sequence[TopicPartition]) -> None:
+        for partition in partitions:
+            with _perhaps_gone():
+                call(partition)
 
     def _look_for_new_topics(self) -> None:
         """A topic that was made anew while its partitions are held is another log."""
         for partition, name in list(self._held.items()):
             if self._name(partition) not in ("", name):
                 log.warning("the topic %s was made anew: read from its beginning", partition.topic)
-                self._consumer.pause(partition)
+                self._each(self._consumer.pause, [partition])
                 del self._held[partition], self._position[partition]
                 self._new.add(partition)
 
@@ -262,8 +300,9 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
                         name,
                     )
                 at = 0
-            self._consumer.seek(partition, at)
-            self._consumer.resume(partition)
+            with _perhaps_gone():
+                self._consumer.seek(partition, at)
+                self._consumer.resume(partition)
             self._held[partition] = name
             self._position[partition] = at
             self._new.discard(partition)
@@ -304,11 +343,12 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._dead is None:
             log.error("%s/%d at %d: %s", partition.topic, partition.partition, raw.offset, error)
             return
-        try:
-            self._dead(raw, error)
-        except BusError:
-            self._consumer.seek(partition, self._position[partition])  # all of these once more
-            raise
+        self._dead(raw, error)
+
+
+def _perhaps_gone() -> "contextlib.suppress":
+    """The library refuses what is asked of a partition that has just gone; `_moved` hears of it next."""
+    return contextlib.suppress(KeyError, ValueError, k.IllegalStateError)
 
 
 def consumer(brokers: Brokers, group: str | None, instance: str) -> KafkaConsumer:

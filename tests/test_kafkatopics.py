@@ -191,7 +191,8 @@ def test_what_a_user_may_not_do_is_said(
     assert check(brokers, [shorter], 1) == []
 
 
-def test_brokers_that_are_away() -> None:
+def test_brokers_that_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.kafkatopics.CONNECTED_MS", 1000)
     nowhere = Brokers(bootstrap=("127.0.0.1:1",), prefix="a.linli")
     with pytest.raises(BusAway, match=r"127\.0\.0\.1:1 cannot be reached: Connection refused"):
         check(nowhere, topics("a.linli"), 1)
