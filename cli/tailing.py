@@ -13,6 +13,7 @@ from events.clock import Clock
 from events.errors import BusError, UnreadableEvent
 from events.topics import FAMILIES
 from storage.brokers import Brokers
+from storage.kafka import Contact
 from storage.kafkabus import KafkaBus, KafkaSubscription
 from storage.kafkareader import KafkaReader, rewind
 
@@ -23,6 +24,8 @@ ALONE_S = 20.0
 
 
 class _Source(Protocol):
+    contact: Contact
+
     def poll(self, timeout_s: float = 0.0, limit: int = 500) -> Sequence[Record]: ...
 
     def done(self) -> None:
@@ -49,6 +52,7 @@ class _OfGroup:
         self._committed: dict[str, int] = {}
         self.poll = subscription.poll
         self.close = subscription.close
+        self.contact = subscription.contact
 
     def done(self) -> None:
         position = dict(self._subscription.position)
@@ -88,7 +92,7 @@ def tail(brokers: Brokers, clock: Clock, wanted: Wanted) -> None:
         while True:
             try:
                 records = source.poll(POLL_S)
-                if away:
+                if away and source.contact.there:
                     click.echo("Kafka's brokers answer again", err=True)
                     away = False
                 _print(records, wanted.camera)

@@ -7,6 +7,7 @@ is not ours to promise what it writes.
 
 import contextlib
 import logging
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -90,6 +91,11 @@ class Contact:
         self._clock = clock
         self._lost: float | None = None
 
+    @property
+    def there(self) -> bool:
+        """A broker is connected."""
+        return any(connection.connected for connection in list(self._connections.values()))
+
     def check(self, came: bool) -> None:
         """After each poll.
 
@@ -100,7 +106,7 @@ class Contact:
             BusError: for a while there has been no connection; says why.
         """
         now = self._clock.monotonic()
-        if came or any(connection.connected for connection in list(self._connections.values())):
+        if came or self.there:
             self._lost = None
         elif self._lost is None:
             self._lost = now
@@ -126,6 +132,8 @@ def trouble(error: BaseException, brokers: Brokers | None = None) -> BusError:
 
     `brokers`: asked why they cannot be reached, for the library does not tell.
     """
+    if type(error) is k.KafkaError and (code := re.search(r"\[Error (\d+)\]", str(error))):
+        error = k.for_code(int(code[1]))()  # the brokers' answer, wrapped (at a producer's beginning)
     for kinds, ours, text in _MEANINGS:
         if isinstance(error, kinds):
             return ours(text.format(what=_what(error)))

@@ -142,7 +142,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             except BaseException:
                 self._consumer.close(autocommit=False, timeout_ms=1000)
                 raise
-        self._contact = Contact(self._consumer, brokers, clock)
+        self.contact = Contact(self._consumer, brokers, clock)
 
     # -- the library's calls, in its own thread, at any moment; ours looks at them between two steps
 
@@ -195,7 +195,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._back_to(stood)  # or what was fetched would be passed over
                 raise
             if records or left <= 0:
-                self._contact.check(bool(found))
+                self.contact.check(bool(found))
                 return records
 
     @property

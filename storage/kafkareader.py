@@ -53,7 +53,7 @@ class KafkaReader:
             except BaseException:
                 self._consumer.close(autocommit=False, timeout_ms=1000)
                 raise
-        self._contact = Contact(self._consumer, brokers, clock)
+        self.contact = Contact(self._consumer, brokers, clock)
 
     def poll(self, timeout_s: float = 0.0, limit: int = 500) -> Sequence[Record]:
         """The next records; empty if none came within the time-out.
@@ -72,7 +72,7 @@ class KafkaReader:
                     self._dead(raw, e)
                     continue
                 records.append(Record(raw.offset + 1, event, f"{part.topic}/{part.partition}"))
-        self._contact.check(bool(found))
+        self.contact.check(bool(found))
         return records
 
     @property
