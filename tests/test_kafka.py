@@ -37,13 +37,6 @@ BOX = Credentials("box", USERS["box"])
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused client does not try for as long as it does in earnest."""
-    monkeypatch.setattr("storage.kafkabus.CONNECTED_MS", 1000)
-    monkeypatch.setattr("storage.kafkaproducer.TIMEOUT_S", 2.0)
-
-
-@pytest.fixture(autouse=True)
 def no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """As verbose as it gets: the library's own log as well, as far as it is let through."""
     caplog.set_level(logging.DEBUG)
@@ -59,8 +52,11 @@ def refused(brokers: Brokers, kind: type[BusError], *texts: str) -> None:
         lambda: KafkaBus(brokers, SystemClock(), families=("count",)).subscribe("store"),
         lambda: KafkaSender(brokers, [f"{brokers.prefix}.count"]),
     ):
-        with pytest.raises(BusError) as e:
-            attempt().close()
+        with pytest.MonkeyPatch.context() as quick:  # it does not try for as long as in earnest
+            quick.setattr("storage.kafkabus.CONNECTED_MS", 1000)
+            quick.setattr("storage.kafkaproducer.TIMEOUT_S", 2.0)
+            with pytest.raises(BusError) as e:
+                attempt().close()
         assert type(e.value) is kind, e.value
         assert e.value.retriable is (kind is BusAway)
         for text in texts:
