@@ -13,8 +13,8 @@ from events.clock import Clock
 from events.errors import BusError, UnreadableEvent
 from events.topics import FAMILIES
 from storage.brokers import Brokers
-from storage.kafka import Contact
 from storage.kafkabus import KafkaBus, KafkaSubscription
+from storage.kafkacontact import Contact
 from storage.kafkareader import KafkaReader, rewind
 
 POLL_S = 0.5

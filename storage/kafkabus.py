@@ -27,7 +27,8 @@ from events.clock import Clock
 from events.errors import BusAway, LinliError, LogTruncated, UnreadableEvent
 from events.topics import FAMILIES, topic_name
 from storage.brokers import Brokers
-from storage.kafka import Contact, arguments, finish_joining, opened, told, trouble
+from storage.kafka import arguments, opened, told, trouble
+from storage.kafkacontact import Contact, finish_joining
 
 log = logging.getLogger(__name__)
 

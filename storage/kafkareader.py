@@ -16,8 +16,9 @@ from events.clock import Clock
 from events.errors import BusError, UnreadableEvent
 from events.topics import topic_name
 from storage.brokers import Brokers
-from storage.kafka import Contact, told
+from storage.kafka import told
 from storage.kafkabus import REQUEST_MS, Dead, check_topics, consumer
+from storage.kafkacontact import Contact
 
 _IN_USE = (k.UnknownMemberIdError, k.IllegalGenerationError, k.RebalanceInProgressError, k.CommitFailedError)
 
