@@ -98,6 +98,7 @@ class Projector(Service):
                     self.problem = ""
                 except LogTruncated as e:
                     self._truncated(e)
+                    lost = True
                     continue
                 except LinliError as e:
                     self._failed(e)

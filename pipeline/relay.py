@@ -71,7 +71,7 @@ REST_S = 30.0
 """How long a family rests whose topic refused."""
 
 DRAIN_S = 5.0
-"""How long the end waits for acknowledgements."""
+"""How long the end goes on, so that what was said last is sent; the rest is sent at the next start."""
 
 
 class _Reopen(LinliError):
@@ -79,13 +79,15 @@ class _Reopen(LinliError):
 
 
 class Relay(Service):
-    """See the module's text. At `stop` it waits a moment for what is under way.
+    """See the module's text. At `stop` it sends what is in the journal then, for a moment.
 
     Args:
         connect: opens a sender to these topics.
         status: the file for `RelayStatus`; None: none is written.
         sent: told of events that have arrived (for traces).
     """
+
+    last = True
 
     def __init__(
         self,
@@ -151,14 +153,18 @@ class Relay(Service):
             self._opened(outbox, sender)
             while not self._stop.is_set():
                 self._step(outbox, sender)
-            until = self._clock.monotonic() + DRAIN_S
-            while outbox.in_flight and sender.failure is None and self._clock.monotonic() < until:
-                self._collect(outbox)
-                self._clock.sleep(0.005)
+            until, goal = self._clock.monotonic() + DRAIN_S, self._journal.last_offset()
+            while not self._all_sent(outbox, goal) and self._clock.monotonic() < until:
+                self._step(outbox, sender)
         finally:
             sender.close()
             self._collect(outbox)
             outbox.again()
+
+    @staticmethod
+    def _all_sent(outbox: Outbox, goal: int) -> bool:
+        """All up to this offset has arrived, but for families that rest."""
+        return all(at >= goal for f, at in outbox.positions.items() if f not in outbox.resting)
 
     def _opened(self, outbox: Outbox, sender: Sender) -> None:
         names, now = self._settings.topics, self._clock.monotonic()

@@ -156,10 +156,12 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
 
     on_partitions_lost = on_partitions_revoked
 
-    def _moved(self) -> None:
-        """Partitions that came and went since the last look."""
+    def _moved(self) -> set[TopicPartition]:
+        """Take note of partitions that came and went; answers them."""
+        moved: set[TopicPartition] = set()
         while self._moves:
             came, partitions = self._moves.popleft()
+            moved.update(partitions)
             self.rebalances += bool(partitions)
             for partition in partitions:
                 self._held.pop(partition, None)
@@ -167,6 +169,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._new.discard(partition)
             if came:
                 self._new.update(partitions)
+        return moved
 
     # -- ours
 
@@ -187,7 +190,8 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             stood = {partition: self._position.get(partition) for partition in found}
             try:
                 with told(self._brokers):
-                    self._moved()
+                    moved = self._moved()
+                    found = {p: raws for p, raws in found.items() if p not in moved}
                     self._look_for_new_topics()
                     if self._new:
                         self._begin()

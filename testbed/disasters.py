@@ -108,7 +108,7 @@ class Town:
         streets = [Street("town", f"{name}-{n}", clock.wall_us() + n, seed) for n in range(CAMERAS)]
         while not stop.is_set():
             journal.append(chance.choice(streets).events(chance.randint(1, 8)))
-            stop.wait(chance.random() * 0.03)
+            stop.wait(chance.random() * 0.08)
         journal.flush()
         _until(lambda: journal.committed(GROUP) >= journal.last_offset(), f"{name}: all is relayed")
         relay.stop()
