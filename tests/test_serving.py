@@ -45,6 +45,7 @@ class Site:
         self.path.write_text(
             f'[site]\nid = "centre"\ndata = "data"\n[bus]\nbootstrap = ["{kafka.bootstrap}"]\n'
             f'prefix = "{prefix}"\n[store]\nurl = "{url}"\n[serve]\nport = 0\nprojectors = 2\n'
+            "[recording]\nkeep_days = 36500\n"  # the events are of 2023
         )
         assert self.linli("store", "migrate").returncode == 0
         self.url = url
