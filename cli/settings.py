@@ -279,9 +279,9 @@ class SiteFile(Section, frozen=True, kw_only=True):
     telemetry: TelemetrySection = TelemetrySection()
 
     def __post_init__(self) -> None:
-        if not self.camera and not self.sensor and not (self.bus.bootstrap and self.store.url):
+        if not self.camera and not self.sensor and not self.bus.bootstrap:
             raise ValueError(
-                "at least one [[camera]] or [[sensor]] is needed (or [bus] and [store], for `linli serve`)"
+                "at least one [[camera]] or [[sensor]] is needed (or [bus], for a command centre)"
             )
         if self.cluster.shares and not self.bus.bootstrap:
             raise ValueError("[cluster] needs a [bus]: the brokers say which box reads which camera")

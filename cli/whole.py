@@ -155,6 +155,20 @@ def statuses(paths: Paths) -> list[WorkerStatus]:
     ]
 
 
+def _handed_on(settings: Settings) -> dict[str, object]:
+    """What left the box, where the site names engines."""
+    run, found = Paths(settings.data).run, dict[str, object]()
+    for wanted, name, keys in (
+        (settings.file.bus.bootstrap, "relay", ("acknowledged", "lag_events")),
+        (settings.file.objects.url, "shipping", ("sent", "waiting")),
+    ):
+        path = run / f"{name}.json"
+        if wanted and path.exists():
+            told = msgspec.json.decode(path.read_bytes())
+            found |= {f"{name}_{key}": told.get(key) for key in keys}
+    return found
+
+
 def summary(settings: Settings, before: Totals, after: Totals) -> dict[str, object]:
     """What a run did: the last line of `linli run`."""
     workers: Sequence[WorkerStatus] = statuses(Paths(settings.data))
@@ -162,6 +176,7 @@ def summary(settings: Settings, before: Totals, after: Totals) -> dict[str, obje
     stream_s = sum(worker.stream_s for worker in workers)
     counts = {key: n - before.counts.get(key, 0) for key, n in after.counts.items()}
     return {
+        **_handed_on(settings),
         "cameras": len(cameras),
         "packets": sum(c.packets for c in cameras),
         "frames_decoded": sum(c.decoded for c in cameras),

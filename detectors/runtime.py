@@ -16,6 +16,8 @@ from events.errors import ModelError
 
 CPU = "CPUExecutionProvider"
 
+ort.disable_telemetry_events()  # a box calls nobody
+
 PACKAGES = {
     "CUDAExecutionProvider": "onnxruntime-gpu",
     "TensorrtExecutionProvider": "onnxruntime-gpu",
