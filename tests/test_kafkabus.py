@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 from kafka import KafkaProducer
 
 from events import codec
@@ -16,7 +17,7 @@ from storage.brokers import Brokers
 from storage.kafka import arguments
 from storage.kafkabus import KafkaBus
 from testbed.kafka import Kafka
-from tests.contracts.bus import BusContract, Log
+from tests.contracts.bus import CRASHES, BusContract, Crash, Log, crash_anywhere
 from tests.relayworks import make_topics
 
 FAMILIES = ("count", "alert", "health")
@@ -60,3 +61,9 @@ class TestKafkaBus(BusContract):
         log = KafkaLog(brokers)
         yield log
         log.close()
+
+    @given(CRASHES)
+    @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_a_crash_anywhere_gives_each_event_at_least_once_in_order(self, log: Log, crash: Crash) -> None:
+        """As often as there is time for: each crash is a rebalance."""
+        crash_anywhere(log, crash)

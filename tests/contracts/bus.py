@@ -19,6 +19,12 @@ PATIENCE_S = 20.0
 """How long what was published is waited for."""
 
 
+Crash = tuple[list[str], int, int]
+"""Whose events are sent, how many are read at once, after how many it crashes."""
+
+CRASHES = st.tuples(st.lists(st.sampled_from("ab"), max_size=30), st.integers(1, 7), st.integers(0, 30))
+
+
 class Log(Protocol):
     """What the suite needs of a bus: the bus, a way to put events on it, and a restart."""
 
@@ -167,39 +173,38 @@ class BusContract:
         assert len(drain(log, "h", 4, families=("health", "count"))) == 4
         assert drain(log, "i", 0, families=("alert",)) == []
 
-    @given(
-        st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), max_size=30),
-        st.integers(1, 7),
-        st.integers(0, 30),
-    )
+    @given(CRASHES)
     @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    def test_a_crash_anywhere_gives_each_event_at_least_once_in_order(
-        self, log: Log, sends: list[tuple[str, bool]], limit: int, crash_after: int
-    ) -> None:
-        """Read in steps, commit each, lose the position once: the sequence per source has no hole."""
-        group = f"g{time.monotonic_ns()}"
-        sequences = {"a": 0, "b": 0}
-        for name, _ in sends:
-            source = f"{CAMERA}-{name}-{group}"
-            log.publish([crossing(sequences[name], source=source)])
-            sequences[name] += 1
-        seen: list[Record] = []
-        ours = f"-{group}"
-        sub = log.bus.subscribe(group)
-        while len({(r.log, r.offset) for r in seen}) < len(sends):
-            got = list(sub.poll(PATIENCE_S, limit))
-            assert got, "what was published comes"
-            seen += [r for r in got if r.event.source.endswith(ours)]
-            if len(seen) > crash_after:
-                crash_after = 1 << 30
-                sub.close()
-                sub = log.bus.subscribe(group)  # without having committed the last step
-                continue
-            sub.commit(sub.position)
-        sub.close()
-        for name, count in sequences.items():
-            once = {r.offset: r.event.sequence for r in seen if r.event.source == f"{CAMERA}-{name}{ours}"}
-            assert [once[offset] for offset in sorted(once)] == list(range(count))
+    def test_a_crash_anywhere_gives_each_event_at_least_once_in_order(self, log: Log, crash: Crash) -> None:
+        crash_anywhere(log, crash)
+
+
+def crash_anywhere(log: Log, crash: Crash) -> None:
+    """Read in steps, commit each, lose the position once: the sequence per source has no hole."""
+    sends, limit, crash_after = crash
+    group = f"g{time.monotonic_ns()}"
+    sequences = {"a": 0, "b": 0}
+    for name in sends:
+        source = f"{CAMERA}-{name}-{group}"
+        log.publish([crossing(sequences[name], source=source)])
+        sequences[name] += 1
+    seen: list[Record] = []
+    ours = f"-{group}"
+    sub = log.bus.subscribe(group)
+    while len({(r.log, r.offset) for r in seen}) < len(sends):
+        got = list(sub.poll(PATIENCE_S, limit))
+        assert got, "what was published comes"
+        seen += [r for r in got if r.event.source.endswith(ours)]
+        if len(seen) > crash_after:
+            crash_after = 1 << 30
+            sub.close()
+            sub = log.bus.subscribe(group)  # without having committed the last step
+            continue
+        sub.commit(sub.position)
+    sub.close()
+    for name, count in sequences.items():
+        once = {r.offset: r.event.sequence for r in seen if r.event.source == f"{CAMERA}-{name}{ours}"}
+        assert [once[offset] for offset in sorted(once)] == list(range(count))
 
 
 def take(sub: Subscription, count: int, limit: int = 500) -> list[Record]:
