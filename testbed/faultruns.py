@@ -1,6 +1,6 @@
 """The fault suite: each disaster on a town of its own. Short in CI, in full by one command.
 
-The tests (`tests/test_faults.py`) and the benchmark (`python -m benchmarks.faults`) run these.
+The tests (`tests/test_disasters.py`) and the benchmark (`python -m benchmarks.faults`) run these.
 """
 
 import os
