@@ -82,14 +82,11 @@ def spool(path: Path, count: int, seed: str) -> None:
 
 def make_topics(bootstrap: str, prefix: str) -> dict[str, str]:
     """Family -> topic."""
-    from kafka.admin import KafkaAdminClient, NewTopic
+    from storage import kafkatopics
+    from storage.brokers import Brokers
 
     wanted = [topic for topic in topics(prefix) if topic.what in FAMILIES]
-    admin = KafkaAdminClient(bootstrap_servers=[bootstrap])
-    admin.create_topics([NewTopic(t.name, t.partitions, 1, topic_configs=t.settings(1)) for t in wanted])
-    admin.wait_for_topics([topic.name for topic in wanted])
-    admin.close()
-    time.sleep(2)
+    kafkatopics.apply(Brokers(bootstrap=(bootstrap,), prefix=prefix), wanted, 1)
     return {topic.what: topic.name for topic in wanted}
 
 

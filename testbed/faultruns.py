@@ -10,11 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from kafka.admin import KafkaAdminClient, NewTopic
-
 from events.topics import topics
+from storage import kafkatopics
 from storage.brokers import Brokers
-from storage.kafka import arguments
 from testbed import disasters
 from testbed.cable import Cable
 from testbed.disasters import FAMILIES, Outcome, Town
@@ -102,12 +100,8 @@ def make_topics(kafka: Kafka) -> None:
     """Those of a street's families, as they are declared."""
     brokers = Brokers(bootstrap=(kafka.bootstrap,), prefix=PREFIX)
     wanted = [topic for topic in topics(PREFIX) if topic.what in FAMILIES]
-    admin = KafkaAdminClient(**arguments(brokers))
-    try:
-        admin.create_topics([NewTopic(t.name, t.partitions, 1, topic_configs=t.settings(1)) for t in wanted])
-        admin.wait_for_topics([topic.name for topic in wanted])
-    finally:
-        admin.close()
+    if wrong := kafkatopics.apply(brokers, wanted, 1):
+        raise RuntimeError(str(wrong))
 
 
 def _small_disk(kafka: Kafka, stack: ExitStack) -> None:
