@@ -181,7 +181,8 @@ class DeadLetters:
             with told(self._brokers):
                 if self._producer is None:
                     self._producer = self._opened()
-                self._producer.send(topic, value, key, headers).get(timeout=TIMEOUT_S)
+                plain = [(name, text or b"") for name, text in headers]  # the client sends no null
+                self._producer.send(topic, value, key, plain).get(timeout=TIMEOUT_S)
         except BusError:
             self.close()  # what is still under way would come twice; another producer begins anew
             raise

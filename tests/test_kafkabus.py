@@ -17,7 +17,8 @@ from storage.brokers import Brokers
 from storage.kafka import arguments
 from storage.kafkabus import KafkaBus
 from testbed.kafka import Kafka
-from tests.contracts.bus import CRASHES, BusContract, Crash, Log, crash_anywhere
+from tests.contracts.bus import CRASHES, BusContract, Crash, Log, crash_anywhere, take
+from tests.contracts.examples import crossing
 from tests.relayworks import make_topics
 
 FAMILIES = ("count", "alert", "health")
@@ -67,3 +68,15 @@ class TestKafkaBus(BusContract):
     def test_a_crash_anywhere_gives_each_event_at_least_once_in_order(self, log: Log, crash: Crash) -> None:
         """As often as there is time for: each crash is a rebalance."""
         crash_anywhere(log, crash)
+
+
+def test_what_others_packed_in_their_way_is_read(brokers: Brokers) -> None:
+    for n, way in enumerate(("gzip", "snappy", "lz4", "zstd")):
+        producer = KafkaProducer(**arguments(brokers), acks="all", compression_type=way)
+        m = message(codec.encode(crossing(n)))
+        producer.send(topic_name(brokers.prefix, m.family), m.value, m.key, m.headers)
+        producer.flush(30)
+        producer.close(timeout=5)
+    sub = KafkaBus(brokers, SystemClock(), families=FAMILIES).subscribe("g")
+    assert [record.event.sequence for record in take(sub, 4)] == [0, 1, 2, 3]
+    sub.close()
