@@ -78,7 +78,7 @@ def told(brokers: Brokers | None = None) -> Iterator[None]:
         raise trouble(e, brokers) from e
     except UnicodeDecodeError as e:
         raise BusError(
-            "a record on the topics has a header whose name is not UTF-8, and Kafka's client does not get past "
+            "a record on the topics has a header whose name is not UTF-8; Kafka's client does not get past "
             "it; delete the records up to it (kafka-delete-records)"
         ) from e
 
