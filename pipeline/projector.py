@@ -1,5 +1,6 @@
 """The projector: from the bus into the store, each event exactly once."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -76,6 +77,8 @@ class Projector(Service):
         self._aside = aside
         self._figures = figures
         self._seen = seen
+        self._set_aside = False
+        self._dead = 0
         self.problem = "not begun yet"
         """Why the store is not kept up with the bus; empty while it is."""
         self.behind: dict[str, int] = {}
@@ -107,10 +110,24 @@ class Projector(Service):
                     lost = True
                     self._stop.wait(AGAIN_S)
                     continue
+                except Exception as e:  # or an error of the bus's client would end the projector
+                    log.exception("the projector begins anew")
+                    self.problem = f"{type(e).__name__}: {e}"
+                    if stopping:
+                        return
+                    self._closed(subscription)
+                    subscription = None
+                    self._stop.wait(AGAIN_S)
+                    continue
                 if stopping and not got:
                     return
         finally:
-            if subscription is not None:
+            self._closed(subscription)
+
+    @staticmethod
+    def _closed(subscription: Subscription | None) -> None:
+        if subscription is not None:
+            with contextlib.suppress(Exception):  # it is given up in any case
                 subscription.close()
 
     def step(self, subscription: Subscription, timeout_s: float) -> int:
@@ -122,6 +139,10 @@ class Projector(Service):
         records = subscription.poll(timeout_s, AT_ONCE)
         for name, some in by_log(records):
             self._apply(name, some)
+        if self._set_aside or getattr(subscription, "dead", 0) != self._dead:
+            for name, at in subscription.position.items():
+                self._store.stand(name, at)  # or what was set aside would come again at the next start
+            self._set_aside, self._dead = False, getattr(subscription, "dead", 0)
         if records:
             subscription.commit(subscription.position)
         self._look(subscription)
@@ -138,6 +159,7 @@ class Projector(Service):
                 if self._aside is None or refused is None:
                     raise
                 self._aside(refused, e)
+                self._set_aside = True
                 if self._figures is not None:
                     self._figures.dead_letter(topic_of(name), "refused")
                 records = [record for record in records if record is not refused]
@@ -157,7 +179,7 @@ class Projector(Service):
     def _truncated(self, error: LogTruncated) -> None:
         log.error("%s", error)
         try:
-            self._store.rewind(error.log)
+            self._store.stand(error.log, 0)
         except LinliError as e:
             self._failed(e)
             self._stop.wait(AGAIN_S)

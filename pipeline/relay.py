@@ -136,6 +136,9 @@ class Relay(Service):
                 failures = 1 if outbox and outbox.arrived > arrived else failures + 1
                 if failures > 1 or not self._connected:
                     self._news.bus(str(e))
+            except Exception:  # or an error of the library's would end the relay
+                log.exception("relay: begins anew")
+                failures += 1
             self._connected = False
             self._upkeep(outbox)
             if not self._stop.is_set():
@@ -235,6 +238,7 @@ class Relay(Service):
         if message is not None:
             id_ = dict(message.headers)["ce_id"].decode()
             topic = self._settings.topics[row.family]
+            sender.check()  # brokers that are away are waited for; a missing topic of letters is not
             try:
                 sender.set_aside(message, topic, self._journal.id, row.offset, why)
             except BusError as e:

@@ -24,10 +24,11 @@ from kafka.future import Future
 from kafka.structs import MemberState
 
 from events.clock import Clock
-from events.errors import BusError, ConfigError
+from events.errors import ConfigError
 from pipeline.assignor import Reads, ShareAssignor
 from storage.brokers import Brokers
 from storage.kafka import arguments, opened, told
+from storage.kafkacontact import finish_joining
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class Seat:
         consumer, self._consumer = self._consumer, None
         self._assignor.forget()
         if consumer is not None:
-            with contextlib.suppress(BusError), told():
+            with contextlib.suppress(Exception):  # the shares are given up in any case
                 consumer.close(autocommit=False, timeout_ms=2000)
 
     # --- the group
@@ -144,6 +145,7 @@ class Seat:
         if not self.member:  # a join that ends between two polls would be asked for again
             timeout_s = max(timeout_s, 2.0)
         with told(self._brokers):
+            finish_joining(self._consumer)
             self._consumer.poll(timeout_ms=int(timeout_s * 1000))
             self._consumer.pause(*self._consumer.assignment())  # there is nothing to fetch
         if self.member and self.generation != self._generation:

@@ -190,9 +190,9 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             stood = {partition: self._position.get(partition) for partition in found}
             try:
                 with told(self._brokers):
-                    moved = self._moved()
+                    moved = self._moved() | self._made_anew()
                     found = {p: raws for p, raws in found.items() if p not in moved}
-                    self._look_for_new_topics()
+                    stood = {p: at for p, at in stood.items() if p not in moved}
                     if self._new:
                         self._begin()
                 records = [r for partition, raws in found.items() for r in self._records(partition, raws)]
@@ -278,14 +278,18 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             with _perhaps_gone():
                 call(partition)
 
-    def _look_for_new_topics(self) -> None:
-        """A topic that was made anew while its partitions are held is another log."""
+    def _made_anew(self) -> set[TopicPartition]:
+        """A topic that was made anew while its partitions are held is another log; answers those. What was
+        fetched of them is the old log's."""
+        anew: set[TopicPartition] = set()
         for partition, name in list(self._held.items()):
             if self._name(partition) not in ("", name):
                 log.warning("the topic %s was made anew: read from its beginning", partition.topic)
                 self._each(self._consumer.pause, [partition])
                 del self._held[partition], self._position[partition]
                 self._new.add(partition)
+                anew.add(partition)
+        return anew
 
     def _begin(self) -> None:
         """Find out where the partitions that came are to be read from, and read them."""

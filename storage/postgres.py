@@ -88,11 +88,15 @@ class PostgresStore:
         except (StorageError, *_NOT_HELD) as e:
             if not isinstance(e, _NOT_HELD) and not isinstance(e.__cause__, _NOT_HELD):
                 raise
-            raise self._refusal(log, records) or e from e
+            if (refused := self._refusal(log, records)) is not None:
+                raise refused from e
+            if isinstance(e, StorageError):
+                raise
+            raise StorageError(f"{self._address} does not take what comes: {e}") from e
 
-    def rewind(self, log: str) -> None:
+    def stand(self, log: str, offset: int) -> None:
         def work(connection: Connection) -> int:
-            PgWrites(connection).change("set_offset", [{"log": log, "offset": 0}])
+            PgWrites(connection).change("set_offset", [{"log": log, "offset": offset}])
             return 1
 
         self._write(work)

@@ -67,9 +67,9 @@ class Store(Protocol):
             StorageError: nothing was applied; the same records may be given again.
         """
 
-    def rewind(self, log: str) -> None:
-        """The log is to be applied from its beginning again: it is not what it was. What is here already is
-        passed over then.
+    def stand(self, log: str, offset: int) -> None:
+        """The log counts as applied up to here: what was not applied was set aside. Or the log is not what it
+        was, and is to be applied again (0: from its beginning); what is here already is passed over then.
 
         Raises:
             StorageError: nothing was changed.
@@ -160,9 +160,9 @@ class SqliteStore:
     def apply(self, log: str, records: Sequence[Record]) -> int:
         return self._transaction(lambda: self._apply(log, records)) if records else 0
 
-    def rewind(self, log: str) -> None:
+    def stand(self, log: str, offset: int) -> None:
         self._transaction(
-            lambda: self._connection.execute(_Q["set_offset"], {"log": log, "offset": 0}).rowcount
+            lambda: self._connection.execute(_Q["set_offset"], {"log": log, "offset": offset}).rowcount
         )
 
     def prune(self, before_us: int) -> int:

@@ -1,16 +1,20 @@
 """The bus on a real Kafka passes the bus contract."""
 
+import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient
 
 from events import codec
 from events.binding import message
-from events.bus import Bus
+from events.bus import Bus, Record
 from events.clock import SystemClock
+from events.errors import BusError
 from events.events import Event
 from events.topics import topic_name
 from storage.brokers import Brokers
@@ -80,3 +84,28 @@ def test_what_others_packed_in_their_way_is_read(brokers: Brokers) -> None:
     sub = KafkaBus(brokers, SystemClock(), families=FAMILIES).subscribe("g")
     assert [record.event.sequence for record in take(sub, 4)] == [0, 1, 2, 3]
     sub.close()
+
+
+def test_what_was_fetched_of_a_topic_that_is_made_anew_is_not_of_the_new_one(brokers: Brokers) -> None:
+    log = KafkaLog(brokers)
+    log.publish([crossing(n) for n in range(5)])
+    sub = log.bus.subscribe("g", ("count",))
+    first = take(sub, 2, limit=2)  # the rest is fetched and waits
+    name = topic_name(brokers.prefix, "count")
+    admin = KafkaAdminClient(**arguments(brokers))
+    admin.delete_topics([name])
+    make_topics(arguments(brokers), brokers.prefix, ("count",))
+    admin.close()
+    log.close()
+    log = KafkaLog(brokers)
+    log.publish([crossing(n) for n in range(3)])
+    seen: list[Record] = []
+    until = time.monotonic() + 60
+    while len([r for r in seen if r.log != first[0].log]) < 3:
+        assert time.monotonic() < until, "the new topic is read"
+        with contextlib.suppress(BusError):
+            seen += sub.poll(1.0, 2)
+    new = [(r.offset, r.event.sequence) for r in seen if r.log != first[0].log]
+    assert new == [(1, 0), (2, 1), (3, 2)]
+    sub.close()
+    log.close()

@@ -409,6 +409,18 @@ class StoreContract:
         assert row is not None
         assert (row.reason, row.cleared_us, row.tracks) == ("left", cleared.time_us, (1, 2)), "its own word"
 
+    def test_a_log_stands_where_it_is_told_and_what_is_here_is_passed_over(self, shelf: Shelf) -> None:
+        sent = records([crossing(n) for n in range(3)])
+        shelf.store.apply(LOG, sent)
+        shelf.store.stand(LOG, 0)
+        assert shelf.store.offset(LOG) == 0
+        assert shelf.store.apply(LOG, sent) == 0
+        shelf.store.stand(LOG, 9)
+        shelf.store.stand("another", 4)
+        shelf.restart()
+        assert (shelf.store.offset(LOG), shelf.store.offset("another")) == (9, 4)
+        assert [t.count for t in shelf.store.totals()] == [3]
+
     def test_what_was_pruned_does_not_count_again(self, shelf: Shelf) -> None:
         sent = [crossing(n) for n in range(5)]
         shelf.store.apply(LOG, records(sent))
