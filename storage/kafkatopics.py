@@ -23,6 +23,7 @@ CONNECTED_MS = 10_000
 READY_MS = 60_000
 """How long new topics are waited for, until each partition has a leader."""
 
+LOOK_S = 0.1
 SHOWN_S = 10.0
 """How long it is waited for that the brokers show what was set."""
 
@@ -292,9 +293,8 @@ def _set(admin: Any, topic: Topic, wrong: Sequence[Wrong], tell: Done) -> list[W
 
 def _await(admin: Any, topic: Topic, wrong: Sequence[Wrong]) -> None:
     """Until the brokers show what was set: they take it first, and learn it from each other after that."""
-    until = time.monotonic() + SHOWN_S
-    while time.monotonic() < until:
+    for _ in range(int(SHOWN_S / LOOK_S)):
         shown = _settings(admin, [topic]).get(topic.name, {})
         if all(_same(shown.get(one.what, ""), one.wanted) for one in wrong):
             return
-        time.sleep(0.1)
+        time.sleep(LOOK_S)

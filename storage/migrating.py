@@ -1,7 +1,6 @@
 """Brings a store on PostgreSQL to the form of this Linli (Alembic), while others read and write it."""
 
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +16,7 @@ from events.errors import StorageError, StoreDenied
 from storage.pgform import FORMS, check_not_newer, form, has_postgis
 from storage.pglink import Address, Connection
 
+_LOOK_S = 0.2
 _LOCK_KEY = 0x4C6B << 48
 _SETTINGS: Mapping[str, str] = {"lock_timeout": "500ms", "client_connection_check_interval": "2s"}
 """A change that waits for a table makes all others wait behind it: not for longer than this. Less than the
@@ -57,11 +57,12 @@ def migrate(address: Address, patience_s: float = 600.0, to: str = FORMS[-1]) ->
 @contextmanager
 def _alone(connection: Connection, address: Address, patience_s: float) -> Iterator[None]:
     """Only one at a time. Asks again and again: CONCURRENTLY would wait for one who waits in a statement."""
-    end = time.monotonic() + patience_s
+    looks = int(patience_s / _LOOK_S)
     while connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK_KEY,)).fetchall() != [(True,)]:
-        if time.monotonic() > end:
+        if looks <= 0:
             raise StorageError(f"{address} is being migrated by another process for over {patience_s:.0f} s")
-        threading.Event().wait(0.2)
+        looks -= 1
+        threading.Event().wait(_LOOK_S)
     try:
         yield
     finally:
