@@ -50,7 +50,7 @@ def measure(names: tuple[str, ...], size: faultruns.Size, seed: int, postgis: bo
                 where: Path | str = Path(folder) / "store.db"
                 if server is not None:
                     where = server.new_database()
-                    migrate(Address.of(where))
+                    migrate(Address(where))
                 try:
                     outcome = faultruns.run(name, Path(folder), where, size, seed)
                 except ServerMissing as error:

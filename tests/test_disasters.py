@@ -26,7 +26,7 @@ def test_the_store_equals_the_journals(name: str, tmp_path: Path, request: pytes
     if name in ("centres_killed", "broker_killed"):
         where = request.getfixturevalue("database")
         assert isinstance(where, str)
-        migrate(Address.of(where))
+        migrate(Address(where))
     try:
         outcome = faultruns.run(name, tmp_path, where, faultruns.SHORT, SEED)
     except ServerMissing as e:
