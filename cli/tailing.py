@@ -1,6 +1,7 @@
 """`linli tail` over Kafka. Needs Kafka's client, which a box without brokers need not have."""
 
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -70,15 +71,15 @@ class _OfGroup:
         return behind.keys() == position.keys() and not any(behind.values())
 
 
-def tail(brokers: Brokers, clock: Clock, wanted: Wanted) -> None:
-    """Print events until all that is there is printed, or, with `follow`, for ever.
+def tail(brokers: Brokers, clock: Clock, wanted: Wanted, stop: threading.Event) -> None:
+    """Print events until all that is there is printed, or, with `follow`, until `stop` is set.
 
     Raises:
         BusError: the brokers refuse; or, without `follow`, they do not answer.
     """
     families = wanted.families or FAMILIES
     if wanted.group and wanted.since is not None:
-        _patiently(lambda: rewind(brokers, wanted.group or "", families, wanted.since or 0), clock, wanted)
+        _patiently(lambda: rewind(brokers, wanted.group or "", families, wanted.since or 0), stop, wanted)
 
     def opened() -> _Source:
         if wanted.group:
@@ -86,10 +87,10 @@ def tail(brokers: Brokers, clock: Clock, wanted: Wanted) -> None:
             return _OfGroup(subscription, clock)
         return _Alone(brokers, clock, families, wanted.since, _unreadable)
 
-    source = _patiently(opened, clock, wanted)
+    source = _patiently(opened, stop, wanted)
     away = False
     try:
-        while True:
+        while not stop.is_set():
             try:
                 records = source.poll(POLL_S)
                 if away and source.contact.there:
@@ -101,12 +102,12 @@ def tail(brokers: Brokers, clock: Clock, wanted: Wanted) -> None:
                     return
             except BusError as e:
                 away = _bear(e, away, wanted)
-                clock.sleep(AGAIN_S)
+                stop.wait(AGAIN_S)
     finally:
         source.close()
 
 
-def _patiently(attempt: Callable[[], Any], clock: Clock, wanted: Wanted) -> Any:
+def _patiently(attempt: Callable[[], Any], stop: threading.Event, wanted: Wanted) -> Any:
     """Try until it can be done, if what is to come is to be followed."""
     away = False
     while True:
@@ -114,7 +115,8 @@ def _patiently(attempt: Callable[[], Any], clock: Clock, wanted: Wanted) -> Any:
             return attempt()
         except BusError as e:
             away = _bear(e, away, wanted)
-            clock.sleep(AGAIN_S)
+            if stop.wait(AGAIN_S):
+                raise KeyboardInterrupt from None
 
 
 def _bear(error: BusError, away: bool, wanted: Wanted) -> bool:

@@ -1,7 +1,9 @@
 """`linli tail` and `linli replay`: what happened, and what would have."""
 
 import contextlib
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -101,8 +103,14 @@ def _tail_kafka(loaded: Settings, clock: Clock, wanted: Wanted) -> None:
     brokers = wiring.brokers(loaded)
     with wiring.city("linli tail over Kafka"):
         from cli import tailing
-    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        tailing.tail(brokers, clock, wanted)
+    # Raised inside Kafka's client an interrupt can be lost: it is looked for between two polls.
+    stop = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: stop.set())
+    try:
+        with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+            tailing.tail(brokers, clock, wanted, stop)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _offset(since: str | None) -> int | None:
