@@ -62,8 +62,8 @@ _PREFIX = re.compile(rf"{_WORD}(?:\.{_WORD})*")
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """What a topic has to be."""
 
-    name: str
-    """On Kafka, with the prefix."""
+    name: str = ""
+    """On Kafka, with the prefix; empty in the declaration."""
     what: str
     """The family, or dlq, shares, claims."""
     about: str
@@ -98,70 +98,60 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
 
 _DECLARED = (
     Topic(
-        name="",
         what="count",
         about="crossings of lines, totals of lines and zones",
         partitions=_BUSY,
         retention_ms=90 * _DAY,
     ),
     Topic(
-        name="",
         what="alert",
         about="alerts of cameras and sensors: raised, updated, cleared",
         partitions=_BUSY,
         retention_ms=_YEAR,
     ),
     Topic(
-        name="",
         what="view",
         about="where domes look",
         partitions=_BUSY,
         retention_ms=30 * _DAY,
     ),
     Topic(
-        name="",
         what="face",
         about="face captures, and their deletion; keys of pictures, never pictures",
         partitions=_BUSY,
         retention_ms=30 * _DAY,
     ),
     Topic(
-        name="",
         what="sensor",
         about="sensors' readings",
         partitions=_BUSY,
         retention_ms=30 * _DAY,
     ),
     Topic(
-        name="",
         what="judgement",
         about="what operators said of alerts",
         partitions=_BUSY,
         retention_ms=_YEAR,
     ),
     Topic(
-        name="",
         what="health",
         about="cameras, sensors, models, disks and boxes: what is wrong and how to mend it",
         partitions=_BUSY,
         retention_ms=90 * _DAY,
     ),
     Topic(
-        name="",
         what="segment",
         about="finished segments of footage",
         partitions=_BUSY,
         retention_ms=90 * _DAY,
     ),
     Topic(
-        name="",
         what="access",
         about="who looked at pictures of people, or was refused",
         partitions=_RARE,
         retention_ms=_YEAR,
     ),
     Topic(
-        name="",
         what="claim",
         about="which box opened which stream epoch under which token",
         partitions=_BUSY,
@@ -169,7 +159,6 @@ _DECLARED = (
         retention_ms=_YEAR,
     ),
     Topic(
-        name="",
         what=DLQ,
         about="records that could not be projected, each with the reason",
         partitions=_RARE,
@@ -177,7 +166,6 @@ _DECLARED = (
         max_message_bytes=2 * _MIB,  # a record of the greatest size, and the reason
     ),
     Topic(
-        name="",
         what=SHARES,
         about="no records: who holds a partition reads the cameras of that share",
         partitions=DEFAULT_SHARES,
@@ -185,7 +173,6 @@ _DECLARED = (
         retention_ms=_DAY,
     ),
     Topic(
-        name="",
         what=CLAIMS,
         about="the newest claim of each stream; a record's offset is the fencing token",
         partitions=1,

@@ -62,12 +62,11 @@ def run(name: str, folder: Path, where: Path | str, size: Size, seed: int) -> Ou
     """
     with ExitStack() as stack:
         cable: Cable | None = None
-        settings: dict[str, str] = {}
         if name == "packets_dropped":
             cable = stack.enter_context(Cable())
             kafka = Kafka(folder / "kafka", host=cable.there, under=cable.under)
         else:
-            kafka = Kafka(folder / "kafka", settings=settings)
+            kafka = Kafka(folder / "kafka")
         if name == "disk_filled":
             _small_disk(kafka, stack)
         kafka.start()
