@@ -11,7 +11,20 @@ from events.errors import ConfigError
 from events.topics import topics
 
 Family = Literal[
-    "count", "alert", "view", "face", "sensor", "judgement", "health", "segment", "access", "claim"
+    "count",
+    "alert",
+    "view",
+    "face",
+    "sensor",
+    "judgement",
+    "health",
+    "segment",
+    "access",
+    "claim",
+    "case",
+    "place",
+    "register",
+    "desk",
 ]
 
 

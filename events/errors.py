@@ -99,6 +99,12 @@ class IllegalTransition(LinliError):
     """A state change that its table does not allow. Nothing was changed."""
 
 
+class VersionConflict(LinliError):
+    """Somebody else changed the same thing first. Nothing was changed; look at it again and decide anew."""
+
+    retriable = True
+
+
 class AccessDenied(LinliError):
     """The caller has no right to see this."""
 

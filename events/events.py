@@ -2,22 +2,27 @@
 
 A payload is a tagged struct; its tag is the event's type. The family (the second word of the type) is what
 topics, subscriptions and ordering go by: count, alert, view, face, sensor, judgement, health, segment,
-access, claim.
+access, claim, and of the city's work case, place, register, desk (`events/civic.py`).
 """
 
 from typing import Literal
 
 import msgspec
 
-NormBox = tuple[float, float, float, float]
-"""x1, y1, x2, y2 as fractions of the picture, 0 to 1, rounded to 4 digits."""
-
-Place = tuple[float, float]
-"""Longitude and latitude in degrees, WGS 84, rounded to 7 digits."""
-
-
-class Payload(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Base of every payload."""
+from events.civic import (
+    CaseOpened,
+    CaseStepped,
+    DayChanged,
+    PlaceChanged,
+    PlacesImported,
+    Rated,
+    RegisterChanged,
+    RegisterErased,
+    RegisterImported,
+)
+from events.payload import NormBox as NormBox
+from events.payload import Payload
+from events.payload import Place as Place
 
 
 class Crossing(Payload, frozen=True, kw_only=True, tag="linli.count.crossing.v1"):
@@ -278,6 +283,15 @@ AnyPayload = (
     | Segment
     | Access
     | ClaimTaken
+    | CaseOpened
+    | CaseStepped
+    | PlacesImported
+    | PlaceChanged
+    | RegisterImported
+    | RegisterChanged
+    | RegisterErased
+    | Rated
+    | DayChanged
 )
 
 
@@ -304,7 +318,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def family(self) -> str:
-        """count, alert, view, face, sensor, judgement, health, segment, access or claim."""
+        """count, alert, view, face, sensor, judgement, health, segment, access, claim, case, place,
+        register or desk."""
         return self.type.split(".", 2)[1]
 
     @property
@@ -316,11 +331,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     def subject(self) -> str:
         """What within the source: a rule, an alert, a segment."""
         data = self.data
-        for name in ("alert", "rule", "segment", "capture", "quantity", "preset", "what", "box"):
+        for name in _SUBJECTS:
             value = getattr(data, name, None)
             if value is not None:
                 return str(value)
         return ""
+
+
+_SUBJECTS = (
+    *("alert", "rule", "segment", "capture", "quantity", "preset", "action"),
+    *("category", "what", "box", "day"),
+)
 
 
 def camera_source(site: str, camera: str) -> str:

@@ -29,7 +29,14 @@ import msgspec
 
 from events.errors import ConfigError
 
-FAMILIES = ("count", "alert", "view", "face", "sensor", "judgement", "health", "segment", "access", "claim")
+KEPT = ("case", "place", "register", "desk")
+"""What the city's store is built from again: kept for ever, in the journal and on the bus. What is said of
+persons in it is an object under a key that is destroyed when its time is up."""
+
+FAMILIES = (
+    *("count", "alert", "view", "face", "sensor", "judgement", "health", "segment", "access", "claim"),
+    *KEPT,
+)
 """Each has a topic of its own. `events.events` has the types."""
 
 DLQ = "dlq"
@@ -157,6 +164,30 @@ _DECLARED = (
         partitions=_BUSY,
         # As long as the longest of what it decides about: a store that is built anew needs both.
         retention_ms=_YEAR,
+    ),
+    Topic(
+        what="case",
+        about="video alerts at work, grid matters, citizens' appeals: opened and stepped",
+        partitions=_BUSY,
+        retention_ms=-1,
+    ),
+    Topic(
+        what="place",
+        about="the map: jurisdictions, components, buildings, organisations",
+        partitions=_RARE,
+        retention_ms=-1,
+    ),
+    Topic(
+        what="register",
+        about="registers of population and housing: keys of encrypted batches, never what is in them",
+        partitions=_RARE,
+        retention_ms=-1,
+    ),
+    Topic(
+        what="desk",
+        about="ratings of property companies, the working calendar",
+        partitions=_RARE,
+        retention_ms=-1,
     ),
     Topic(
         what=DLQ,

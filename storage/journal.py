@@ -19,7 +19,7 @@ import msgspec
 from events import codec
 from events.bus import Record
 from events.clock import Clock
-from events.errors import StorageError
+from events.errors import StorageError, VersionConflict
 from events.events import AnyPayload, Event, Health
 from events.ids import event_id, next_epoch
 from events.noted import Noted
@@ -196,6 +196,38 @@ class Journal(Catalog):
                 tx.connection.executemany(_Q["put_state"], kept)
 
         self._writer.post(work, len(items), done)
+
+    def append_next(self, events: Sequence[Event]) -> int:
+        """Commit events whose numbers are the versions of what they change: all, or none.
+
+        The same events again (same bytes) change nothing and count as done. An event must follow the last
+        one of its (source, family, epoch) in this journal, without a hole.
+
+        Returns:
+            The offset of the last one.
+
+        Raises:
+            VersionConflict: one of the numbers is taken by another event, or one before it is not there.
+            StorageError: nothing was committed (DiskFull: for lack of room).
+        """
+        rows = [(e.id, e.source, e.family, e.epoch, e.sequence, codec.encode(e)) for e in events]
+
+        def work(tx: Transaction) -> int | str:
+            now, stored = self._clock.wall_us(), tx.stored
+            tx.execute("SAVEPOINT next")
+            for row in rows:
+                if problem := _next_problem(tx, row):
+                    tx.execute("ROLLBACK TO next")  # what others queued is in the same transaction
+                    tx.stored = stored
+                    return problem
+                _insert(tx, row, now)
+            tx.execute("RELEASE next")
+            return int(tx.execute(_Q["find_offset"], (rows[-1][0],)).fetchone()[0])
+
+        done = self._writer.call(work)
+        if isinstance(done, str):
+            raise VersionConflict(done)
+        return int(done)
 
     def state(self, name: str) -> bytes | None:
         """What was kept under this name; None if nothing was."""
@@ -434,6 +466,21 @@ class Journal(Catalog):
         epoch = next_epoch(self._clock.wall_us(), tx.execute(_Q["highest_epoch"]).fetchone()[0])
         tx.execute("INSERT INTO openings VALUES (?)", (epoch,))
         return str(id_), epoch
+
+
+_Row = tuple[str, str, str, int, int, bytes]
+
+
+def _next_problem(tx: Transaction, row: _Row) -> str:
+    """Why the row cannot be the next version of its source; "" if it can, or is there already."""
+    id_, source, family, epoch, sequence, body = row
+    kept = tx.execute(_Q["find_event"], (source, family, epoch, sequence, id_)).fetchall()
+    if kept:
+        return (
+            "" if kept == [(body,)] else f"{source} was changed by somebody else: it has version {sequence}"
+        )
+    following = int(tx.execute(_Q["next_sequence"], (source, family, epoch)).fetchone()[0])
+    return "" if sequence == following else f"{source}: version {sequence} cannot follow {following - 1}"
 
 
 def _insert(tx: Transaction, row: tuple[str, str, str, int, int, bytes], now_us: int) -> None:

@@ -19,7 +19,7 @@ from events import codec
 from events.binding import message
 from events.clock import SystemClock
 from events.events import Event
-from events.topics import DLQ, topic_name
+from events.topics import DLQ, FAMILIES, topic_name
 from storage.brokers import Brokers
 from storage.deadletters import DeadLetters
 from storage.journal import Journal
@@ -32,7 +32,7 @@ from testbed.kafka import Kafka
 from tests.relayworks import make_topics
 
 EPOCH = 1_700_000_000_000_000
-ALL = ("count", "alert", "view", "face", "sensor", "judgement", "health", "segment", "access", "claim", DLQ)
+ALL = (*FAMILIES, DLQ)
 
 
 class Site:

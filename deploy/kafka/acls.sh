@@ -30,7 +30,7 @@ usage() {
 role=$1 user=$2 prefix=$3
 shift 3
 case $prefix in *[!a-z0-9.-]* | .* | *. | '') echo "PREFIX is like tengzhou.beixin.linli: $prefix" >&2; exit 2 ;; esac
-families="count alert view face sensor judgement health segment access claim"
+families="count alert view face sensor judgement health segment access claim case place register desk"
 verb=--add
 [ "${REMOVE:-}" != 1 ] || verb=--remove
 

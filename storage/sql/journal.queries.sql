@@ -178,7 +178,8 @@ SELECT min(offset) FROM consumers
 
 -- name: prune_events
 DELETE FROM events WHERE offset IN
-    (SELECT offset FROM events WHERE offset <= ? AND committed_us < ? ORDER BY offset LIMIT ?)
+    (SELECT offset FROM events WHERE offset <= ? AND committed_us < ?
+       AND family NOT IN ('case', 'place', 'register', 'desk') ORDER BY offset LIMIT ?)
 
 -- name: oldest_of
 -- Of some families, what everybody but one consumer has had.
@@ -198,3 +199,6 @@ DELETE FROM anchors WHERE epoch < ?1
 
 -- name: prune_epochs
 DELETE FROM epochs WHERE (camera, stream, epoch) NOT IN (SELECT camera, stream, epoch FROM anchors)
+
+-- name: find_offset
+SELECT offset FROM events WHERE id = ?

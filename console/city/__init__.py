@@ -1,0 +1,1 @@
+"""The city's HTTP API."""

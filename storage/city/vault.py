@@ -1,0 +1,4 @@
+"""Being built: keys of what is said of persons."""
+
+
+class Vault: ...
