@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from cli.citysection import CitySection
 from cli.engines import (
     BusSection,
     ClusterSection,
@@ -277,11 +278,12 @@ class SiteFile(Section, frozen=True, kw_only=True):
     cluster: ClusterSection = ClusterSection()
     serve: ServeSection = ServeSection()
     telemetry: TelemetrySection = TelemetrySection()
+    city: CitySection = CitySection()
 
     def __post_init__(self) -> None:
-        if not self.camera and not self.sensor and not self.bus.bootstrap:
+        if not self.camera and not self.sensor and not self.bus.bootstrap and not self.city.code:
             raise ValueError(
-                "at least one [[camera]] or [[sensor]] is needed (or [bus], for a command centre)"
+                "at least one [[camera]] or [[sensor]] is needed (or [bus] or [city], for a command centre)"
             )
         if self.cluster.shares and not self.bus.bootstrap:
             raise ValueError("[cluster] needs a [bus]: the brokers say which box reads which camera")
