@@ -20,7 +20,7 @@ class UpstreamSection(Section, frozen=True, kw_only=True):
     credentials: str = ""
     """`env:NAME` or `file:PATH` (mode 600), holding user:password."""
     ca: str = ""
-    """PEM file of the authority that signed its certificate, relative to the site file; empty: the system's."""
+    """PEM file of the authority that signed its certificate; empty: the system's."""
     every_s: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 30.0
     """How often it is asked."""
 
