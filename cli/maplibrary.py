@@ -18,8 +18,8 @@ from detectors.fetch import npm_pack
 from events.errors import ConfigError, ModelError
 
 PACKAGE = "maplibre-gl@5.24.1"
-"""BSD-3-Clause. The last major version that is a plain script with a worker beside it, as our content security
-policy asks; the following ones are modules for bundlers."""
+"""BSD-3-Clause. The last major version that is a plain script with a worker beside it, as our policy for a
+page's scripts asks; the following ones are modules for bundlers."""
 
 FILES = {
     "maplibre-gl-csp.js": "2835432eb59578c24e9bc7fbcef6f6f03f2af3f60951b940db875125ff617ddb",
