@@ -4,7 +4,7 @@ app = create_app(site=..., store=..., journal=..., footage=..., objects=..., acc
 server = ConsoleServer(app, "127.0.0.1", 8080)      # console/server.py
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prometheus_client.registry import Collector
@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.types import ASGIApp
 
 from console import api, evidence, judgements, metrics, sensors
 from console import faces as captured
@@ -37,6 +38,7 @@ from storage.store import Store
 NO_FACES = FacesSettings()
 
 _STATIC = Path(__file__).parent / "static"
+_LIBRARY = ("maplibre-gl-csp.js", "maplibre-gl-csp-worker.js", "maplibre-gl.css")
 _FILES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -59,6 +61,8 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
     faces: FacesSettings = NO_FACES,
     identity: Path | None = None,
     figures: Sequence[Collector] = (),
+    city: ASGIApp | None = None,
+    library: Path | None = None,
 ) -> Starlette:
     """The application.
 
@@ -72,6 +76,8 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
         faces: what is kept of captured faces.
         identity: protected file that opens their originals; None: nothing can be opened here.
         figures: of the box, for /metrics; nothing about people.
+        city: the city's HTTP API (`console.city.app`), below /city; it is given this console's state.
+        library: folder with the files of what draws the map; None: the page says how to get them.
     """
     console = Console(
         site=site,
@@ -91,7 +97,7 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
         figures=tuple(figures),
     )
     app = Starlette(
-        routes=_routes(),
+        routes=[*_routes(library), *([Mount("/city", city)] if city is not None else [])],
         middleware=[Middleware(Guard, hosts=tuple(hosts))],
         exception_handlers={
             Problem: on_problem,
@@ -106,10 +112,15 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
     return app
 
 
-def _routes() -> list[BaseRoute]:
+def _routes(library: Path | None) -> list[BaseRoute]:
+    def static(request: Request) -> Response:
+        """GET /static/{name}: one of the page's own files, by a list, never by a path."""
+        return _file(request.path_params["name"], library)
+
     return [
-        Route("/", _page, methods=["GET"]),
-        Route("/static/{name}", _static, methods=["GET"]),
+        Route("/", _page("index.html"), methods=["GET"]),
+        Route("/map", _page("city.html"), methods=["GET"]),
+        Route("/static/{name}", static, methods=["GET"]),
         Route("/healthz", api.healthz, methods=["GET"]),
         Route("/readyz", api.readyz, methods=["GET"]),
         Route("/metrics", metrics.metrics, methods=["GET"]),
@@ -139,20 +150,15 @@ def _routes() -> list[BaseRoute]:
     ]
 
 
-def _page(_: Request) -> Response:
-    """GET /: the page. It holds no data of the site, so anybody may load it."""
-    return _file("index.html")
+def _page(name: str) -> Callable[[Request], Response]:
+    """GET /, GET /map: a page. It holds no data of the site, so anybody may load it."""
+    return lambda _: _file(name)
 
 
-def _static(request: Request) -> Response:
-    """GET /static/{name}: one of the page's own files, by a list, never by a path."""
-    return _file(request.path_params["name"])
-
-
-def _file(name: str) -> Response:
-    if name not in _names():
+def _file(name: str, library: Path | None = None) -> Response:
+    if name not in _names() and not (library is not None and name in _LIBRARY):
         raise Problem(404, "no such file")
-    path = _STATIC / name
+    path = (library if library is not None and name in _LIBRARY else _STATIC) / name
     # Asked for again each time (by its ETag), so that a new version is never mixed with an old one.
     return FileResponse(path, media_type=_FILES[path.suffix], headers={"cache-control": "no-cache"})
 

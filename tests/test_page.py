@@ -393,7 +393,9 @@ def test_chinese_by_the_browsers_language_and_by_the_switch(browser: Browser, st
 
 
 def test_every_text_is_there_in_both_languages_and_every_key_is_known(visit: Page) -> None:
-    texts = visit.evaluate("async () => (await import('/static/i18n.js')).TEXTS")
+    texts = visit.evaluate(
+        "async () => { await import('/static/citytexts.js'); return (await import('/static/i18n.js')).TEXTS; }"
+    )
     for key, pair in texts.items():
         assert len(pair) == 2, key
         assert all(pair), key
@@ -402,9 +404,8 @@ def test_every_text_is_there_in_both_languages_and_every_key_is_known(visit: Pag
     used = set()
     for path in STATIC.glob("*.js"):
         used |= set(re.findall(r"\b(?:t|note|state|pushState)\(\"(\w+)\"", path.read_text(encoding="utf-8")))
-    used |= set(
-        re.findall(r'data-i18n(?:-label)?="(\w+)"', (STATIC / "index.html").read_text(encoding="utf-8"))
-    )
+    for path in STATIC.glob("*.html"):
+        used |= set(re.findall(r'data-i18n(?:-label)?="(\w+)"', path.read_text(encoding="utf-8")))
     assert len(used) > 40
     assert used - set(texts) == set()
 
