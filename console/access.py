@@ -23,11 +23,21 @@ the list of captured faces and their pixelated crops; with `plain` as well, to o
 takes a passphrase, too) and to delete a capture. `metrics` is /metrics for a scraper: how the box is doing,
 without the figures that are about people (for those `alerts`). A bearer's token is never kept, only its
 SHA-256, and compared in constant time.
+
+Who works with the city's desk has a role and a jurisdiction (`city/rights.py`), beside rights or without:
+
+    [[privacy.grant]]
+    who = "Wang, grid 3"
+    token_file = "secrets/wang"
+    role = "grid worker"
+    place = "370481001001-G03"       # a grid, a community (12 digits), a town (9), the city (6 or "*")
+    org = "community-12"             # the organisation that it acts for, where its role asks for one
 """
 
 import hashlib
 import hmac
 import ipaddress
+import re
 import secrets
 import stat
 from collections.abc import Mapping
@@ -37,11 +47,13 @@ from typing import Literal
 import msgspec
 from starlette.requests import HTTPConnection
 
+from city.rights import OWN, Actor, Role
 from events.clock import Clock
 from events.errors import ConfigError
 
 Right = Literal["alerts", "faces", "judge", "live", "metrics", "plain"]
 MIN_TOKEN = 16
+_PLACE = re.compile(r"\*|[0-9]{6}([0-9]{3}([0-9]{3}([A-Za-z0-9_-]{0,40}))?)?")
 COOKIE = "linli_session"
 SESSION_S = 12 * 3600.0
 _MAX_SESSIONS = 1000
@@ -53,7 +65,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     who: str
     """Person or desk; it goes into the access log."""
-    rights: tuple[Right, ...]
+    rights: tuple[Right, ...] = ()
     """alerts: page, counts, pixelated pictures. live: people as the camera sees them.
     plain: unpixelated, for a purpose. judge: say what an alert was.
     faces: pixelated crops of captured faces; with plain, open and delete them.
@@ -64,8 +76,25 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """File of mode 600 with the token, relative to the site file."""
     token_env: str = ""
     """Environment variable with the token."""
+    role: Role | Literal[""] = ""
+    """What it may do at the city's desk (`city/rights.py`); empty: nothing."""
+    place: str = ""
+    """For which division (6, 9 or 12 digits) or grid; `*`: the whole city."""
+    org: str = ""
+    """The organisation that it acts for: a handler's unit, a property company, a channel's id."""
 
     def __post_init__(self) -> None:
+        if bool(self.role) != bool(self.place):
+            raise ValueError(f"grant {self.who!r}: `role` and `place` go together")
+        if self.place and not _PLACE.fullmatch(self.place):
+            raise ValueError(
+                f"grant {self.who!r}: place must be a division code of 6, 9 or 12 digits, a grid code that "
+                f'begins with one, or "*" for the whole city, not {self.place!r}'
+            )
+        if self.role in OWN and not self.org:
+            raise ValueError(f"grant {self.who!r}: a {self.role} needs `org`, the organisation it acts for")
+        if not self.rights and not self.role:
+            raise ValueError(f"grant {self.who!r} gives nothing; it needs `rights`, or `role` and `place`")
         ways = [self.loopback, bool(self.token_file), bool(self.token_env)]
         if sum(ways) != 1:
             raise ValueError(
@@ -94,6 +123,14 @@ class Viewer(msgspec.Struct, frozen=True):
 
     who: str
     rights: frozenset[str]
+    role: str = ""
+    place: str = ""
+    org: str = ""
+
+    @property
+    def actor(self) -> Actor:
+        """Who it is at the city's desk."""
+        return Actor(self.who, self.role, self.place, self.org)
 
 
 class AccessPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +160,7 @@ def read_policy(settings: PrivacySettings, environ: Mapping[str, str], base: Pat
     loopback: Viewer | None = None
     bearers: list[tuple[bytes, Viewer]] = []
     for grant in settings.grant:
-        viewer = Viewer(grant.who, frozenset(grant.rights))
+        viewer = Viewer(grant.who, frozenset(grant.rights), grant.role, grant.place, grant.org)
         if grant.loopback:
             if loopback is not None:
                 raise ConfigError("two grants say loopback = true; keep one of them")

@@ -35,6 +35,9 @@ from storage.captures import FacesSettings
 from storage.journal import Journal
 from storage.store import Store
 
+if TYPE_CHECKING:
+    from console.city.context import CityParts  # its packages are optional
+
 NO_FACES = FacesSettings()
 
 _STATIC = Path(__file__).parent / "static"

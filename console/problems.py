@@ -16,8 +16,11 @@ _TITLES = {
     404: "Not found",
     405: "Method not allowed",
     409: "Not possible here",
+    412: "Changed meanwhile",
     413: "Too large",
     415: "Wrong kind of body",
+    422: "Wrong content",
+    428: "Version needed",
     429: "Too many attempts",
     503: "Not ready",
 }

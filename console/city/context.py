@@ -1,0 +1,54 @@
+"""What the city's endpoints share: the parts they were given, and who asks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from city.clocks import Calendar
+from city.packs import Pack
+from console.access import AccessPolicy, Sessions
+from console.accesslog import AccessLog
+from desk.cases import CaseDesk
+from events.clock import Clock
+from storage.city.store import CityStore
+from storage.city.vault import Vault
+from storage.journal import Journal
+from storage.objects import Objects
+
+
+@dataclass(kw_only=True)
+class CityParts:
+    """What the desk works with."""
+
+    site: str
+    """The site's id, as it is in events' sources."""
+    code: str
+    """Division code of what is served."""
+    name: str
+    store: CityStore
+    journal: Journal
+    objects: Objects
+    vault: Vault
+    clock: Clock
+    packs: Mapping[str, Pack]
+    calendar: Calendar
+    cases: CaseDesk
+    open311_public: bool = False
+    """Whether services and public requests may be read without a token."""
+
+
+@dataclass(kw_only=True)
+class City(CityParts):
+    """The parts, and the console's own: who may come in, and what is written down of it."""
+
+    policy: AccessPolicy
+    sessions: Sessions
+    log: AccessLog
+
+
+def city_of(conn: HTTPConnection) -> City:
+    """The city that the application was made with."""
+    city = conn.app.state.city
+    assert isinstance(city, City)
+    return city
