@@ -6,6 +6,7 @@ server = ConsoleServer(app, "127.0.0.1", 8080)      # console/server.py
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client.registry import Collector
 from starlette.applications import Starlette

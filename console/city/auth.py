@@ -38,7 +38,7 @@ def known(conn: HTTPConnection, what: str = "city") -> Viewer:
     return viewer
 
 
-def permit(  # noqa: PLR0913 - the question (3) and how it is written down (2), of a request
+def permit(
     conn: HTTPConnection,
     action: Action,
     place: str = WHOLE,
