@@ -394,7 +394,9 @@ def test_chinese_by_the_browsers_language_and_by_the_switch(browser: Browser, st
 
 def test_every_text_is_there_in_both_languages_and_every_key_is_known(visit: Page) -> None:
     texts = visit.evaluate(
-        "async () => { await import('/static/citytexts.js'); return (await import('/static/i18n.js')).TEXTS; }"
+        """async () => {
+            await import("/static/citytexts.js");
+            return (await import("/static/i18n.js")).TEXTS; }"""
     )
     for key, pair in texts.items():
         assert len(pair) == 2, key
