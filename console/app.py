@@ -15,7 +15,6 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.types import ASGIApp
 
 from console import api, evidence, judgements, metrics, sensors
 from console import faces as captured
@@ -65,7 +64,7 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
     faces: FacesSettings = NO_FACES,
     identity: Path | None = None,
     figures: Sequence[Collector] = (),
-    city: ASGIApp | None = None,
+    city: "CityParts | None" = None,
     library: Path | None = None,
 ) -> Starlette:
     """The application.
@@ -80,7 +79,7 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
         faces: what is kept of captured faces.
         identity: protected file that opens their originals; None: nothing can be opened here.
         figures: of the box, for /metrics; nothing about people.
-        city: the city's HTTP API (`console.city.app`), below /city; it is given this console's state.
+        city: parts of the desk, whose HTTP API (`console.city.app`) is served below /city; None: no desk.
         library: folder with the files of what draws the map; None: the page says how to get them.
     """
     console = Console(
@@ -101,7 +100,7 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
         figures=tuple(figures),
     )
     app = Starlette(
-        routes=[*_routes(library), *([Mount("/city", city)] if city is not None else [])],
+        routes=[*_routes(library), *([] if city is None else [_city(city, console)])],
         middleware=[Middleware(Guard, hosts=tuple(hosts))],
         exception_handlers={
             Problem: on_problem,
@@ -152,6 +151,13 @@ def _routes(library: Path | None) -> list[BaseRoute]:
         Route("/events", events, methods=["GET"]),
         WebSocketRoute("/live/{camera}", live),
     ]
+
+
+def _city(parts: "CityParts", console: Console) -> BaseRoute:
+    from console.city.app import MAX_BODY, create_city
+
+    made = create_city(parts, policy=console.policy, sessions=console.sessions, log=console.log)
+    return Mount("/city", app=made, max_body_size=MAX_BODY)
 
 
 def _page(name: str) -> Callable[[Request], Response]:
