@@ -105,6 +105,16 @@ class VersionConflict(LinliError):
     retriable = True
 
 
+class UpstreamError(LinliError):
+    """The platform above refuses, or what it sent cannot be taken. A person has to change something."""
+
+
+class UpstreamAway(UpstreamError):
+    """The platform above does not answer, or cannot just now. It is asked again."""
+
+    retriable = True
+
+
 class AccessDenied(LinliError):
     """The caller has no right to see this."""
 

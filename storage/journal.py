@@ -297,6 +297,10 @@ class Journal(Catalog):
         """What the analysis said of one stream epoch (counts, alerts, views, faces), in order."""
         return [codec.decode(body) for (body,) in self._reader.rows(_Q["epoch_events"], (source, epoch))]
 
+    def history(self, source: str, family: str) -> list[Event]:
+        """All versions of a thing that `append_next` made, the first one first; none: it is not there."""
+        return [codec.decode(body) for (body,) in self._reader.rows(_Q["versions"], (source, family))]
+
     def raised(self, source: str) -> dict[str, str]:
         """What the source's health was last said to be troubled by: what -> stream ("" if it is of none)."""
         found: dict[str, str] = {}

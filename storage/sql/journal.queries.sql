@@ -202,3 +202,7 @@ DELETE FROM epochs WHERE (camera, stream, epoch) NOT IN (SELECT camera, stream, 
 
 -- name: find_offset
 SELECT offset FROM events WHERE id = ?
+
+-- name: versions
+-- What is of no stream has epoch 0, and its sequence is its version.
+SELECT body FROM events WHERE source = ? AND family = ? AND epoch = 0 ORDER BY sequence
