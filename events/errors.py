@@ -105,6 +105,28 @@ class VersionConflict(LinliError):
     retriable = True
 
 
+class NotShownYet(StorageError):
+    """A change is journaled and holds, but the store has not taken it yet: whoever reads would miss it.
+
+    `thing` and `version` say what to look for.
+    """
+
+    retriable = False
+
+    def __init__(self, message: str, thing: str, version: int) -> None:
+        super().__init__(message)
+        self.thing = thing
+        self.version = version
+
+
+class NoSuchThing(LinliError):
+    """There is no case, place or entry of that name, as far as the caller may see."""
+
+
+class OutsideCity(LinliError):
+    """A place that lies in no jurisdiction that is served here."""
+
+
 class UpstreamError(LinliError):
     """The platform above refuses, or what it sent cannot be taken. A person has to change something."""
 
