@@ -137,6 +137,10 @@ class UpstreamAway(UpstreamError):
     retriable = True
 
 
+class UpstreamRefused(UpstreamError):
+    """The platform above will not take this one message, now or later."""
+
+
 class AccessDenied(LinliError):
     """The caller has no right to see this."""
 
