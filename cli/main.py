@@ -26,6 +26,7 @@ from cli import (
     sensors,
     serving,
     store,
+    synth,
     topics,
     watching,
 )
@@ -69,6 +70,7 @@ ROOMS = (
     serving,
     deadletters,
     topics,
+    synth,
 )
 for room in ROOMS:
     for command in room.COMMANDS:
