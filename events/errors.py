@@ -99,6 +99,18 @@ class IllegalTransition(LinliError):
     """A state change that its table does not allow. Nothing was changed."""
 
 
+class MissingValue(LinliError):
+    """A step or an opening without what its pack asks for, or with what it has no use for. Nothing was
+    changed.
+
+    `field` says which value.
+    """
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class VersionConflict(LinliError):
     """Somebody else changed the same thing first. Nothing was changed; look at it again and decide anew."""
 
