@@ -4,7 +4,7 @@ import json
 from typing import get_args
 
 from docs.structs import NOTE, doc, page, table
-from docs.wire import tag
+from docs.wire import nested, tag
 from events import binding, codec, events, topics, tracing, upcast
 from events.ids import event_id
 
@@ -35,6 +35,9 @@ def event_types() -> str:
     ]
     for payload in get_args(events.AnyPayload):
         out += [f"## {tag(payload)}", doc(payload), table(payload)]
+    parts = {part: None for payload in get_args(events.AnyPayload) for part in nested(payload)}
+    for part in parts:
+        out += [f"## {part.__name__}", doc(part), table(part)]
     return page(out)
 
 

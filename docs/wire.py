@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import msgspec
 import yaml
+from msgspec import inspect as kinds
 
 from docs.structs import field_docs
 from events import binding, events
@@ -64,20 +65,57 @@ def tag(struct: Any) -> str:
 
 
 def payload_schema(payload: type) -> Schema:
-    """JSON Schema of a type's payload, with the texts that stand in the code."""
+    """JSON Schema of a type's payload, with the texts that stand in the code; its parts are in place."""
     _, components = msgspec.json.schema_components((payload,), ref_template="#/$defs/{name}")
-    (found,) = components.values()
-    schema: Schema = _bounded(found)
-    texts = field_docs(payload)
-    for name, field in schema["properties"].items():
-        if name in texts:
-            field["description"] = texts[name]
+    schema: Schema = _in_place(_bounded(components[payload.__name__]), components, payload)
     schema["description"] = inspect.cleandoc(payload.__doc__ or "")
     return {
         "$schema": _DIALECT,
         "title": tag(payload),
         **{name: value for name, value in schema.items() if name != "title"},
     }
+
+
+def nested(payload: type) -> list[type]:
+    """The structs that a payload is made of, in the order of its fields."""
+    found: dict[type, None] = {}
+
+    def look(kind: Any) -> None:
+        if isinstance(kind, kinds.StructType) and kind.cls is not payload:
+            found[kind.cls] = None
+        for part in (
+            getattr(kind, name, None) for name in ("fields", "item_type", "item_types", "types", "type")
+        ):
+            for each in part if isinstance(part, tuple) else (part,):
+                if each is not None and not isinstance(each, type):
+                    look(each)
+
+    look(kinds.type_info(payload))
+    return list(found)
+
+
+def _in_place(schema: Schema, components: dict[str, Schema], struct: type) -> Schema:
+    """With the texts of the struct's fields, and what `components` has instead of references to it: a schema
+    stands in documents of others, too, where those would lead nowhere."""
+    texts = field_docs(struct)
+    names = {field.encode_name: field.name for field in msgspec.structs.fields(struct)}
+    for name, field in schema["properties"].items():
+        if names.get(name) in texts:
+            field["description"] = texts[names[name]]
+    own = {each.__name__: each for each in nested(struct)}
+
+    def put(part: Any) -> Any:
+        if isinstance(part, list):
+            return [put(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            name = part["$ref"].rpartition("/")[2]
+            return _in_place(_bounded(components[name]), components, own[name])
+        return {name: put(each) for name, each in part.items()}
+
+    placed: Schema = put(schema)
+    return placed
 
 
 def _bounded(schema: Any) -> Any:

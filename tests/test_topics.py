@@ -12,6 +12,7 @@ from events.topics import (
     CLAIMS,
     DLQ,
     FAMILIES,
+    KEPT,
     LONGEST_NAME,
     SHARES,
     checked_prefix,
@@ -31,8 +32,16 @@ def test_each_family_has_one_topic_and_there_are_three_more() -> None:
 
 
 def test_what_is_said_of_a_camera_has_the_same_partition_number_everywhere() -> None:
-    of_cameras = {topic.partitions for topic in topics() if topic.what in FAMILIES and topic.what != "access"}
-    assert len(of_cameras) == 1
+    others = {"access", *KEPT}
+    of_cameras = [topic for topic in topics() if topic.what in FAMILIES and topic.what not in others]
+    assert len(of_cameras) > 1
+    assert len({topic.partitions for topic in of_cameras}) == 1
+
+
+def test_what_the_city_is_built_from_again_is_kept_for_ever() -> None:
+    assert {topic.what: topic.retention_ms for topic in topics() if topic.what in KEPT} == dict.fromkeys(
+        KEPT, -1
+    )
 
 
 def test_claims_outlive_what_they_decide_about() -> None:
