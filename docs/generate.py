@@ -203,7 +203,7 @@ def http_api() -> str:
         "| | |\n| --- | --- |",
     ]
     seen: set[str] = set()
-    for route in console_app._routes():
+    for route in console_app._routes(None):
         text = " ".join(inspect.cleandoc(getattr(route, "endpoint").__doc__ or "").split())  # noqa: B009
         what, _, about = text.partition(": ")
         if what not in seen:
