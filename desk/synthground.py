@@ -114,14 +114,10 @@ def cut(rect: Rect, parts: int) -> list[Rect]:
         raise ValueError(f"{width} x {height} cells are no {parts} parts")
     if parts == 1:
         return [rect]
-    first = parts // 2
-    if width >= height:
-        lines, across = width, height
-    else:
-        lines, across = height, width
-    # As near to the share as leaves room for both.
-    at = round(lines * first / parts)
-    at = min(max(at, math.ceil(first / across), 1), lines - math.ceil((parts - first) / across), lines - 1)
+    lines, across = max(width, height), min(width, height)
+    at = min(max(round(lines * (parts // 2) / parts), 1), lines - 1)
+    # By their areas, but no more than there are cells for on either side.
+    first = min(max(round(parts * at / lines), 1, parts - (lines - at) * across), parts - 1, at * across)
     if width >= height:
         halves = rect._replace(x1=rect.x0 + at), rect._replace(x0=rect.x0 + at)
     else:
