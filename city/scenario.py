@@ -13,7 +13,18 @@ from events.payload import Place
 
 Level = Literal["grid", "community", "town", "city"]
 Need = Literal[
-    "note", "approver", "other", "holder", "level", "area", "place", "category", "amount", "marks", "due", "sealed"
+    "note",
+    "approver",
+    "other",
+    "holder",
+    "level",
+    "area",
+    "place",
+    "category",
+    "amount",
+    "marks",
+    "due",
+    "sealed",
 ]
 """What a step of an action has to bring."""
 SAME = "="
