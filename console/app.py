@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from console import api, evidence, judgements, metrics, sensors
 from console import faces as captured
@@ -100,7 +101,7 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
         figures=tuple(figures),
     )
     app = Starlette(
-        routes=[*_routes(library), *([] if city is None else [_city(city, console)])],
+        routes=[*_routes(library), *([] if city is None else _city(city, console))],
         middleware=[Middleware(Guard, hosts=tuple(hosts))],
         exception_handlers={
             Problem: on_problem,
@@ -153,11 +154,23 @@ def _routes(library: Path | None) -> list[BaseRoute]:
     ]
 
 
-def _city(parts: "CityParts", console: Console) -> BaseRoute:
+def _city(parts: "CityParts", console: Console) -> list[BaseRoute]:
     from console.city.app import MAX_BODY, create_city
 
     made = create_city(parts, policy=console.policy, sessions=console.sessions, log=console.log)
-    return Mount("/city", app=made, max_body_size=MAX_BODY)
+
+    return [Route("/city", _Root(made)), Mount("/city", app=made, max_body_size=MAX_BODY)]
+
+
+class _Root:
+    """/city itself, which a mount does not match."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        inside = {"path": "/city/", "raw_path": b"/city/", "root_path": scope.get("root_path", "") + "/city"}
+        await self._app({**scope, **inside}, receive, send)
 
 
 def _page(name: str) -> Callable[[Request], Response]:

@@ -16,9 +16,17 @@ from starlette.responses import Response
 from console.access import AccessPolicy, Sessions
 from console.accesslog import AccessLog
 from console.city.context import City, CityParts
+from console.city.describing import schemas
 from console.city.parameters import check_query
 from console.problems import Problem, on_http_error, on_problem
-from events.errors import AccessDenied, IllegalTransition, LinliError, VersionConflict
+from events.errors import (
+    AccessDenied,
+    IllegalTransition,
+    LinliError,
+    NoSuchThing,
+    OutsideCity,
+    VersionConflict,
+)
 
 MAX_BODY = 8 << 20
 """Bytes of a request's body: an import comes in one."""
@@ -53,6 +61,13 @@ _SCHEMA = {
         "parameter": {"type": "string", "description": "What the caller must change."},
     },
 }
+_STATUS: tuple[tuple[tuple[type[LinliError], ...], int], ...] = (
+    ((AccessDenied,), 403),
+    ((NoSuchThing,), 404),
+    ((IllegalTransition, VersionConflict), 409),
+    ((OutsideCity,), 422),
+)
+"""What the house's errors are over HTTP; all others are 503."""
 _ABOUT = (
     "One map, two databases, three scenarios. Send a token as `Authorization: Bearer ...`; what it may do, "
     "and where, its grant says. Times are microseconds since 1970 (UTC) unless a name says otherwise; lists "
@@ -94,7 +109,8 @@ def _include(app: FastAPI) -> None:
     from importlib import import_module
     from importlib.util import find_spec
 
-    for name in ("cases", "packs", "statistics", "days", "registers", "ogc", "tiles", "open311"):
+    names = ("desk", "cases", "packs", "statistics", "ratings", "days", "audit")
+    for name in (*names, "registers", "ogc", "tiles", "open311"):
         if find_spec(f"console.city.{name}"):
             app.include_router(import_module(f"console.city.{name}").router)
 
@@ -106,7 +122,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
         )
         schema["servers"] = [{"url": "/city"}]
         parts = schema.setdefault("components", {})
-        parts.setdefault("schemas", {})["Problem"] = _SCHEMA
+        parts.setdefault("schemas", {}).update(schemas() | {"Problem": _SCHEMA})
         parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{"token": []}]
         app.openapi_schema = schema
@@ -118,6 +134,10 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = [str(part) for part in first["loc"]]
+    if where[0] == "path":
+        return Problem(
+            404, f"there is nothing of the name {str(first['input'])[:60]!r}", where[-1]
+        ).response()
     in_body = where[:1] == ["body"] and first["type"] != "json_invalid"
     name = ".".join(where[1:]) or where[0]
     given = str(first.get("input", ""))[:60]
@@ -128,10 +148,9 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
 async def _on_linli_error(_: Request, error: Exception) -> Response:
     """The house's own errors; what nobody foresaw is 503, to be tried again."""
     assert isinstance(error, LinliError)
-    if isinstance(error, AccessDenied):
-        return Problem(403, str(error)).response()
-    if isinstance(error, (IllegalTransition, VersionConflict)):
-        return Problem(409, str(error)).response()
+    for kinds, status in _STATUS:
+        if isinstance(error, kinds):
+            return Problem(status, str(error)).response()
     return Problem(503, str(error), headers={"retry-after": "5"}).response()
 
 

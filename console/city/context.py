@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 
 from city.clocks import Calendar
-from city.packs import Pack
+from city.scenario import Pack
 from console.access import AccessPolicy, Sessions
 from console.accesslog import AccessLog
 from desk.cases import CaseDesk
+from desk.words import WordsBox
 from events.clock import Clock
 from storage.city.store import CityStore
 from storage.city.vault import Vault
@@ -34,6 +35,7 @@ class CityParts:
     packs: Mapping[str, Pack]
     calendar: Calendar
     cases: CaseDesk
+    words: WordsBox
     open311_public: bool = False
     """Whether services and public requests may be read without a token."""
 

@@ -1,0 +1,365 @@
+"""The desk's cases: opening one, and each step of it, as events of the journal.
+
+    desk = CaseDesk(journal, store, packs, clock, "linli", calendar, words=WordsBox(objects, vault))
+    case = desk.open("matter", Opening(category="0203", place=(117.16, 35.08)), actor)
+    case = desk.step(case.case, case.version, Step(action="accept"), actor)
+
+A change is committed with the number that follows what its maker saw: of two who change the same case at
+once, one is told that the other was first, and nothing of the other's is kept. What is answered has been read
+back from the store. What an action does beside its own case (a judgement of the alert, the matter that it
+becomes) is in the same commit.
+"""
+
+import secrets
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from city import steps as rules
+from city.cases import Case, opened, stepped
+from city.clocks import Calendar
+from city.rights import SYSTEM, WHOLE, Actor, decide
+from city.scenario import Opening, Pack, Step
+from desk.words import Words, WordsBox
+from events.civic import CaseOpened, CaseStepped, case_source
+from events.clock import Clock
+from events.errors import (
+    AccessDenied,
+    ConfigError,
+    IllegalTransition,
+    NoSuchThing,
+    NotShownYet,
+    OutsideCity,
+    VersionConflict,
+)
+from events.events import AnyPayload, Event, Judged
+from events.ids import event_id
+from storage.city.store import CityStore
+from storage.journal import Journal
+
+WAIT_S = 5.0
+"""So long the store is waited for before a change is answered without it."""
+_LOOK_S = 0.01
+FAMILY = "case"
+JUDGEMENT, OPEN = "judgement", "open:"
+EFFECTS = frozenset((JUDGEMENT, "reply-upstream"))
+"""What actions of a pack may do beside their case; `open:SCENARIO` as well. The reply to a platform above is
+sent by who listens to it (`desk/upstream.py`)."""
+VERDICTS: Mapping[str, Literal["true", "false", "ignore"]] = {
+    "true": "true",
+    "false": "false",
+    "ignore": "ignore",
+    "duplicate": "true",
+    "exercise": "true",
+}
+"""What a mark of a judged case says of the rule: in an exercise, and the second time, it was right, too."""
+
+
+class CaseDesk:
+    """See the module's text. From any thread.
+
+    Args:
+        packs: by id; a case is moved by the pack of its scenario as it is now.
+        site: id of the site, for events' sources.
+        words: where personal words go; None: steps and openings may have none.
+
+    Raises:
+        ConfigError: a pack names an effect that is not known here.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it works with, each given once
+        self,
+        journal: Journal,
+        store: CityStore,
+        packs: Mapping[str, Pack],
+        clock: Clock,
+        site: str,
+        calendar: Calendar,
+        *,
+        words: WordsBox | None = None,
+        wait_s: float = WAIT_S,
+    ) -> None:
+        for pack in packs.values():
+            _check_effects(pack, packs)
+        self._journal = journal
+        self._store = store
+        self._packs = packs
+        self._clock = clock
+        self._site = site
+        self._calendar = calendar
+        self._words = words
+        self._wait_s = wait_s
+
+    # -- opening
+
+    def open(
+        self, scenario: str, opening: Opening, actor: Actor, *, key: str = "", words: Words | None = None
+    ) -> Case:
+        """Open a case; where it lies is found by its place, unless the opening says it.
+
+        Args:
+            key: the same one again opens nothing and answers the case that it opened; '': always a new one.
+            words: a person's, sealed.
+
+        Raises:
+            NoSuchThing: no such scenario.
+            AccessDenied: not by this actor, or not there.
+            OutsideCity: the place lies in no jurisdiction.
+            MissingValue: the pack asks for more.
+            NotShownYet: it is opened, and the store is behind.
+            StorageError: nothing was opened.
+        """
+        pack = self.pack(scenario)
+        opening = self._placed(opening, actor)
+        _allow(actor, "case.open", opening.area)
+        case = self.id_of(scenario, key or secrets.token_hex(16))
+        if key and (known := self._store.cases.case(case)) is not None:
+            return known
+        now = self._clock.wall_us()
+        sealed = self._sealed(case, words)
+        try:
+            signed = {"who": actor.who, "role": actor.role, "sealed": sealed or opening.sealed}
+            opening = msgspec.structs.replace(opening, **signed)
+            data = rules.open_case(pack, opening, now, self._calendar)
+            self._journal.append_next([self._event(case, 0, now, data)])
+        except VersionConflict:
+            self._unseal(sealed)  # the same key came twice at once
+        except BaseException:
+            self._unseal(sealed)
+            raise
+        return self.shown(case, 0)
+
+    def id_of(self, scenario: str, key: str) -> str:
+        """The id of the case that `open` makes or made for this key."""
+        return event_id(self._site, "case", scenario, key)
+
+    def pack(self, scenario: str) -> Pack:
+        """The pack of a scenario. Raises NoSuchThing."""
+        if scenario not in self._packs:
+            raise NoSuchThing(
+                f"there is no scenario {scenario[:40]!r}; there are {', '.join(sorted(self._packs))}"
+            )
+        return self._packs[scenario]
+
+    # -- steps
+
+    def step(
+        self, case_id: str, expected_version: int, step: Step, actor: Actor, words: Words | None = None
+    ) -> Case:
+        """Take a step from the version that the actor saw.
+
+        Args:
+            words: to or about a person, sealed.
+
+        Raises:
+            NoSuchThing: no such case.
+            AccessDenied: not this case, or not by this role.
+            VersionConflict: it is not of that version any more.
+            IllegalTransition: not from its state. Nothing was changed, as with those before.
+            MissingValue: the action asks for more.
+            NotShownYet: the step is taken, and the store is behind.
+            StorageError: nothing was changed.
+        """
+        case = self.seen(case_id, expected_version)
+        _allow(actor, "case.step", case.area, case)
+        if case.version != expected_version:
+            raise VersionConflict(
+                f"case {case.case} has version {case.version} by now ({case.last_action} by {case.last_by}), "
+                f"not {expected_version}; look at it again"
+            )
+        pack = self.pack(case.scenario)
+        step = self._checked(case, step, actor)
+        now = max(self._clock.wall_us(), case.updated_us)
+        sealed = self._sealed(case.case, words)
+        try:
+            data = rules.step(
+                pack, case, msgspec.structs.replace(step, sealed=sealed or step.sealed), now, self._calendar
+            )
+            data, beside = self._effects(pack, case, step, data, now)
+            mine = [*self._begun(case), self._event(case.case, case.version + 1, now, data)]
+            self._journal.append_next([*mine, *beside])
+        except BaseException:
+            self._unseal(sealed)
+            raise
+        return self.shown(case.case, case.version + 1)
+
+    def _checked(self, case: Case, step: Step, actor: Actor) -> Step:
+        """The step, signed, its other case there and in reach."""
+        if step.other:
+            other = self._store.cases.case(step.other)
+            if other is None or not decide(actor, "case.read", other.area, orgs=orgs_of(other)).allowed:
+                raise NoSuchThing(f"there is no case {step.other[:40]!r} to link to")
+            if other.case == case.case or other.other == case.case:
+                raise IllegalTransition(
+                    f"case {case.case} cannot be merged into itself or what is merged into it"
+                )
+        area = step.area
+        if step.place is not None and not area:
+            area = self._area(step.place)
+        return msgspec.structs.replace(step, who=actor.who, role=actor.role, area=area)
+
+    def _begun(self, case: Case) -> list[Event]:
+        """The beginning of a case that came in a batch of others, and has no event of its own yet."""
+        if case.version or self._journal.history(case_source(self._site, case.case), FAMILY):
+            return []
+        data = CaseOpened(
+            **{name: getattr(case, name) for name in CaseOpened.__struct_fields__ if hasattr(case, name)},
+            who=case.opened_by,
+            role="channel",
+        )
+        return [self._event(case.case, 0, case.opened_us, data)]
+
+    # -- what is there
+
+    def seen(self, case_id: str, version: int = 0) -> Case:
+        """The case as the store has it; where that is older than `version`, as the journal has it.
+
+        Raises:
+            NoSuchThing: no such case.
+        """
+        case = self._store.cases.case(case_id)
+        if case is None or case.version < version:
+            case = self._of_journal(case_id) or case
+        if case is None:
+            raise NoSuchThing(f"there is no case {case_id[:40]!r}")
+        return case
+
+    def shown(self, case_id: str, version: int) -> Case:
+        """The case once the store has this version.
+
+        Raises:
+            NotShownYet: it has not in time. The version is journaled all the same.
+        """
+        until = self._clock.monotonic() + self._wait_s
+        while True:
+            case = self._store.cases.case(case_id)
+            if case is not None and case.version >= version:
+                return case
+            if self._clock.monotonic() >= until:
+                raise NotShownYet(
+                    f"case {case_id}: version {version} is journaled and holds, but the store does not show "
+                    "it yet; do not send it again, read the case later (is `linli serve` running?)",
+                    case_id,
+                    version,
+                )
+            self._clock.sleep(_LOOK_S)
+
+    def _of_journal(self, case_id: str) -> Case | None:
+        case: Case | None = None
+        for event in self._journal.history(case_source(self._site, case_id), FAMILY):
+            if isinstance(event.data, CaseOpened):
+                case = opened(case_id, event.time_us, event.data)
+            elif isinstance(event.data, CaseStepped) and case is not None:
+                case = stepped(case, event.sequence, event.time_us, event.data)
+        return case
+
+    # -- parts
+
+    def _placed(self, opening: Opening, actor: Actor) -> Opening:
+        area = opening.area
+        if opening.place is not None:
+            found = self._area(opening.place)
+            # A code that is given must be one that the place lies in; the finer of the two counts.
+            if area and not (found.startswith(area) or area.startswith(found)):
+                raise OutsideCity(f"the place lies in {found}, not in {area}")
+            area = max(area, found, key=len)
+        if not area and actor.place != WHOLE:
+            area = actor.place
+        return msgspec.structs.replace(opening, area=area)
+
+    def _area(self, place: tuple[float, float]) -> str:
+        chain = self._store.features.locate(*place)
+        if not chain:
+            raise OutsideCity(f"{place[0]}, {place[1]} lies in no jurisdiction of this city")
+        return str(chain[-1])
+
+    def _sealed(self, case: str, words: Words | None) -> str:
+        if words is None or words == Words():
+            return ""
+        if self._words is None:
+            raise NoSuchThing("this desk keeps no words of persons; it needs a vault")
+        return self._words.put(case, words)
+
+    def _unseal(self, key: str) -> None:
+        if key and self._words is not None:
+            self._words.drop(key)
+
+    def _event(self, case: str, version: int, now: int, data: AnyPayload) -> Event:
+        source = case_source(self._site, case)
+        # Two who make the same version at once must not make the same event.
+        id = event_id(source, FAMILY, 0, version, now, str(getattr(data, "who", "")))
+        return Event(id=id, source=source, time_us=now, epoch=0, sequence=version, data=data)
+
+    # -- what a step does beside its case
+
+    def _effects(
+        self, pack: Pack, case: Case, step: Step, data: CaseStepped, now: int
+    ) -> tuple[CaseStepped, list[Event]]:
+        """The step, linked to what it makes, and what goes into the same commit."""
+        action = pack.action(step.action)
+        beside: list[Event] = []
+        for effect in action.effects if action else ():
+            if effect == JUDGEMENT:
+                beside += self._judgement(case, data, now)
+            elif effect.startswith(OPEN):
+                made = self._became(effect.removeprefix(OPEN), case, step, now)
+                data = msgspec.structs.replace(data, other=made[0])
+                beside.append(made[1])
+        return data, beside
+
+    def _became(self, scenario: str, case: Case, step: Step, now: int) -> tuple[str, Event]:
+        """Id and opening of the case that this one becomes."""
+        id = self.id_of(scenario, f"{case.case}/{case.version + 1}")
+        opening = Opening(
+            category=step.category or case.category,
+            title=case.title,
+            code_system=case.code_system,
+            severity=case.severity,  # type: ignore[arg-type]
+            level=step.level,
+            area=step.area or case.area,
+            place=step.place or case.place,
+            holder=step.holder,
+            cause=case.case,
+            component=case.component,
+            estate=case.estate,
+            channel=case.channel,
+            occurred_us=case.occurred_us,
+            who=step.who,
+            role=SYSTEM,
+        )
+        return id, self._event(id, 0, now, rules.open_case(self.pack(scenario), opening, now, self._calendar))
+
+    def _judgement(self, case: Case, data: CaseStepped, now: int) -> list[Event]:
+        """What the case says of its alert, for those who learn by it: an event of the alert's own source, as
+        an operator's on the page. Each is alone in its epoch: others judge alerts of this source, too."""
+        source, rule = str(case.detail.get("source", "")), str(case.detail.get("rule", ""))
+        verdict = next((VERDICTS[mark] for mark in data.marks if mark in VERDICTS), None)
+        if verdict is None or not source or not case.cause:
+            return []
+        judged = Judged(alert=case.cause, rule=rule, verdict=verdict, who=data.who, note=data.note)
+        id = event_id(source, "judgement", case.case, case.version + 1, now)
+        return [Event(id=id, source=source, time_us=now, epoch=now, sequence=0, data=judged)]
+
+
+def _check_effects(pack: Pack, packs: Mapping[str, Pack]) -> None:
+    for action in pack.actions:
+        for effect in action.effects:
+            known = effect in EFFECTS or (effect.startswith(OPEN) and effect.removeprefix(OPEN) in packs)
+            if not known:
+                raise ConfigError(
+                    f"pack {pack.id}: action {action.name} has the effect {effect!r}, which is not known; "
+                    f"use {', '.join(sorted(EFFECTS))} or {OPEN}SCENARIO of a pack that is there"
+                )
+
+
+def orgs_of(case: Case) -> tuple[str, ...]:
+    """The organisations whose case it is: who holds it, who helps, and the channel that brought it."""
+    return (case.holder, *case.helpers, case.channel)
+
+
+def _allow(actor: Actor, action: str, place: str, case: Case | None = None) -> None:
+    level, orgs = (case.level, orgs_of(case)) if case else ("", ())
+    decision = decide(actor, action, place, level=level, orgs=orgs)
+    if not decision.allowed:
+        raise AccessDenied(decision.why)
