@@ -81,8 +81,8 @@ class Calendar(msgspec.Struct, frozen=True, kw_only=True):
         if not year:
             return ""
         return (
-            f"the holidays of {year} are not in the working calendar: Monday to Friday are counted as working "
-            "days; add them to its file, or day by day, once they are published"
+            f"the holidays of {year} are not in the working calendar: weekdays are counted as working days; "
+            "add them to its file, or day by day, once they are published"
         )
 
     def with_days(self, changes: Mapping[str, tuple[str, str]]) -> "Calendar":

@@ -12,6 +12,8 @@ from events.civic import ClockKind, Fact
 from events.payload import Place
 
 Level = Literal["grid", "community", "town", "city"]
+LEVELS: tuple[Level, ...] = ("grid", "community", "town", "city")
+"""The four levels of circulation, lowest first. Above them is the platform of the prefecture, an upstream."""
 Need = Literal[
     "note",
     "approver",
@@ -47,7 +49,7 @@ class State(Part, frozen=True, kw_only=True):
     title: str
     title_zh: str = ""
     stage: str = ""
-    """Of the seven of digital city management: collect, file, dispatch, handle, feed back, check, evaluate."""
+    """Of digital city management's seven: collect, file, dispatch, handle, feed back, check, evaluate."""
     final: bool = False
     aside: bool = False
     """Entered from another state, to which it goes back (`to = "<"`)."""

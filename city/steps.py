@@ -1,0 +1,421 @@
+"""How a case moves: an opening and each step by the pack's table. Values in, values out.
+
+A step is looked up by its action's name and the case's state. Whatever is not in the table, or does not bring
+what the row asks for, raises before anything is made.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from city import clocks
+from city.cases import Case
+from city.clocks import Calendar
+from city.scenario import ALL, BACK, LEVELS, SAME, Action, Clock, Level, Need, Opening, Pack, Rule, Step
+from events.civic import CaseOpened, CaseStepped, Deadline, Fact
+from events.errors import IllegalTransition, MissingValue
+
+BACK_FACT = "back"
+"""Key of a case's detail: the state to which an aside goes back."""
+YEAR_FACT = "unpublished"
+"""Key of a case's detail: a year whose holidays were not known when a deadline was counted; 0: known."""
+
+GUARDS: Mapping[str, tuple[Callable[[Case, Step], bool], str]] = {
+    "not-handler": (
+        lambda case, step: step.who != case.handled_by,
+        "{who} handled it; who checks must be somebody else",
+    ),
+    "not-asker": (
+        lambda case, step: step.who != case.last_by,
+        "{who} asked for it; somebody else has to decide",
+    ),
+    "approver-apart": (
+        lambda case, step: step.approver != step.who,
+        "{who} cannot approve their own step; name somebody else as approver",
+    ),
+    "other-apart": (lambda case, step: step.other != case.case, "a case cannot be linked to itself"),
+}
+"""Name -> whether it holds, and why not."""
+
+
+def open_case(pack: Pack, request: Opening, now_us: int, calendar: Calendar) -> CaseOpened:
+    """The opening of a case of this scenario.
+
+    Raises:
+        IllegalTransition: this role opens none.
+        MissingValue: the pack asks for more.
+    """
+    rule = pack.opening
+    if request.role not in rule.roles:
+        raise IllegalTransition(
+            f"the role {request.role or 'none'!r} opens no case of {pack.id}; by {', '.join(rule.roles)}"
+        )
+    if not request.category.strip():
+        raise MissingValue(f"a case of {pack.id} needs a category", "category")
+    for need in rule.needs:
+        if not getattr(request, need):
+            raise MissingValue(f"a case of {pack.id} needs {need}", need)
+    level = request.level or rule.level
+    case = _Subject(request.category, request.severity, level, request.channel)
+    running: dict[str, Deadline] = {}
+    for name in rule.start:
+        _start(pack, running, name, case, now_us, calendar, request.due_us)
+    _cap(pack, running, calendar)
+    public = request.public
+    if public is None:
+        public = any(request.category.startswith(code) for code in rule.public)
+    detail: dict[str, Fact] = {**rule.defaults, **request.detail}
+    return CaseOpened(
+        scenario=pack.id,
+        pack=pack.digest,
+        state=pack.initial,
+        title=request.title or request.category,
+        category=request.category,
+        code_system=request.code_system,
+        severity=request.severity,
+        level=level,
+        area=request.area,
+        place=request.place,
+        holder=request.holder,
+        deadlines=tuple(running.values()),
+        cause=request.cause,
+        component=request.component,
+        estate=request.estate,
+        channel=request.channel,
+        reference=request.reference,
+        sealed=request.sealed,
+        public=public,
+        occurred_us=request.occurred_us,
+        who=request.who,
+        role=request.role,
+        detail=detail | _year(running.values(), calendar, 0),
+    )
+
+
+def step(pack: Pack, case: Case, request: Step, now_us: int, calendar: Calendar) -> CaseStepped:
+    """The case's next step.
+
+    Raises:
+        IllegalTransition: the table has no such step from here, or not for this role or person.
+        MissingValue: it does not bring what the action needs, or brings what it has no use for.
+    """
+    action = _row(pack, case, request)
+    _check_values(action, case, request)
+    level = _level(action, case, request)
+    state = _target(pack, action, case)
+    marks = _marks(action, case, request)
+    subject = _Subject(request.category or case.category, case.severity, level, case.channel)
+    running = _clocks(pack, action, case, request, subject, now_us, calendar)
+    final = pack.states[state].final
+    if final:
+        running = {name: clocks.met(d, now_us) for name, d in running.items()}
+    else:
+        _count(pack, action, case, running, now_us)
+    detail: dict[str, Fact] = dict(request.detail)
+    if pack.states[state].aside and state != case.state:
+        detail[BACK_FACT] = case.state
+    detail |= _year(running.values(), calendar, case.detail.get(YEAR_FACT, 0))
+    holder = {"keep": request.holder or case.holder, "set": request.holder, "clear": request.holder}
+    joint = request.helpers or (case.helpers if action.holder == "keep" else ())
+    return CaseStepped(
+        action=action.name,
+        was=case.state,
+        state=state,
+        final=final,
+        level=level,
+        area=request.area or case.area,
+        place=request.place or case.place,
+        category=subject.category,
+        holder=holder[action.holder],
+        helpers=joint,
+        deadlines=tuple(running.values()),
+        marks=marks,
+        who=request.who,
+        role=request.role,
+        approver=request.approver,
+        other=request.other,
+        note=request.note,
+        sealed=request.sealed,
+        detail=detail,
+    )
+
+
+def allowed(pack: Pack, case: Case, role: str, who: str = "") -> tuple[Action, ...]:
+    """The actions that a role can take now (what each needs is in it).
+
+    Args:
+        who: leaves out what the table refuses this person; '': nobody in particular.
+    """
+    return tuple(a for a in pack.actions if not _refusal(a, case, Step(action=a.name, who=who, role=role)))
+
+
+# -- the row
+
+
+def _row(pack: Pack, case: Case, request: Step) -> Action:
+    action = pack.action(request.action)
+    if action is None:
+        raise IllegalTransition(
+            f"{pack.id} has no action {request.action[:40]!r}; there are "
+            f"{', '.join(a.name for a in pack.actions)}"
+        )
+    why = _refusal(action, case, request)
+    if why:
+        raise IllegalTransition(f"case {case.case} ({case.state}): {action.name}: {why}")
+    return action
+
+
+def _refusal(action: Action, case: Case, request: Step) -> str:
+    """Why the action cannot be taken; '': it can."""
+    if case.state not in action.from_:
+        return f"not from the state {case.state!r}; from {', '.join(action.from_)}"
+    if request.role not in action.roles:
+        return f"not by the role {request.role or 'none'!r}; by {', '.join(action.roles)}"
+    for field, values in action.where.items():
+        if fact(case, field) not in values:
+            return f"only where {field} is {' or '.join(values)}"
+    missing = [mark for mark in action.when if mark not in case.marks]
+    if missing:
+        return f"only once it is {', '.join(missing)}"
+    had = [mark for mark in action.unless if mark in case.marks]
+    if had:
+        return f"not any more: it is {', '.join(had)}"
+    if action.level in ("up", "down"):
+        edge = LEVELS[-1] if action.level == "up" else LEVELS[0]
+        if case.level == edge:
+            return f"there is no level {'above' if action.level == 'up' else 'below'} {edge!r} here"
+    for name in action.guards:
+        holds, why = GUARDS[name]
+        if request.who and not holds(case, request):
+            return why.format(who=request.who)
+    return ""
+
+
+def fact(case: Case, field: str) -> str:
+    """A field of the case, or of its detail, as text; '': it has none."""
+    value = case.detail.get(field, getattr(case, field, ""))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+# -- what it brings
+
+
+def _check_values(action: Action, case: Case, request: Step) -> None:
+    for need in (*action.needs, *_of_marks(action, request)):
+        if not _brought(request, need):
+            raise MissingValue(f"{action.name} needs {_SAID.get(need, need)}", need)
+    takes = {*action.needs, *action.optional, *_of_marks(action, request), "note", "sealed"}
+    if action.holder == "set":
+        takes.add("holder")
+    if action.choose:
+        takes.add("marks")
+    for need in _NEEDS:
+        if need not in takes and _brought(request, need):
+            raise MissingValue(f"{action.name} has no use for {need}; leave it out", need)
+    if request.helpers and "holder" not in takes:
+        raise MissingValue(f"{action.name} has no use for helpers; leave them out", "helpers")
+    if "amount" in takes and _brought(request, "amount"):
+        bound = action.at_most or clocks.MAX_AMOUNT
+        whole = any(d.kind == "working-days" for d in case.deadlines if d.name in action.extend)
+        if not 0 < request.amount <= bound or (whole and request.amount != int(request.amount)):
+            unit = "whole working days" if whole else "time"
+            raise MissingValue(f"{action.name}: amount must be {unit} above 0, at most {bound:g}", "amount")
+    if action.tells and not any(d.name == request.detail.get("clock") for d in case.deadlines):
+        raise MissingValue(f"{action.name} needs the name of a clock of the case in detail.clock", "detail")
+
+
+_NEEDS: tuple[Need, ...] = (
+    *("note", "approver", "other", "holder", "level", "area", "place", "category"),
+    *("amount", "marks", "due", "sealed"),
+)
+_SAID: Mapping[str, str] = {
+    "approver": "the name of who approved it (approver)",
+    "other": "the other case (other)",
+    "holder": "an organisation (holder)",
+    "note": "a reason in official words (note)",
+    "amount": "how much longer (amount)",
+    "due": "the platform's deadline (due_us)",
+    "sealed": "words for the person (sealed)",
+}
+
+
+def _brought(request: Step, need: Need) -> bool:
+    value = request.due_us if need == "due" else getattr(request, need)
+    return bool(value.strip()) if isinstance(value, str) else value is not None and bool(value)
+
+
+def _of_marks(action: Action, request: Step) -> Iterable[Need]:
+    return (need for mark in request.marks for need in action.mark_needs.get(mark, ()))
+
+
+def _marks(action: Action, case: Case, request: Step) -> tuple[str, ...]:
+    marks = dict.fromkeys(case.marks)
+    chosen = set(request.marks)
+    for number, group in enumerate(action.choose):
+        said = chosen & set(group)
+        if len(said) > 1 or (number == 0 and "marks" in action.needs and not said):
+            raise MissingValue(f"{action.name} needs one of {', '.join(group)} in marks", "marks")
+        if said:
+            marks = {mark: None for mark in marks if mark not in group} | dict.fromkeys(said)
+        chosen -= said
+    if chosen:
+        raise MissingValue(f"{action.name} does not set {', '.join(sorted(chosen))}", "marks")
+    marks |= dict.fromkeys(action.mark)
+    return tuple(sorted(mark for mark in marks if mark not in action.unmark))
+
+
+def _level(action: Action, case: Case, request: Step) -> Level:
+    at = LEVELS.index(case.level)
+    if not action.level:
+        return LEVELS[at]
+    wanted = request.level or LEVELS[at + {"up": 1, "down": -1, "any": 0}[action.level]]
+    move = LEVELS.index(wanted) - at
+    if (action.level == "up" and move <= 0) or (action.level == "down" and move >= 0):
+        raise IllegalTransition(
+            f"case {case.case}: {action.name} goes {action.level} from {case.level!r}, not to {wanted!r}"
+        )
+    return wanted
+
+
+def _target(pack: Pack, action: Action, case: Case) -> str:
+    if action.to == SAME:
+        return case.state
+    if action.to != BACK:
+        return action.to
+    back = str(case.detail.get(BACK_FACT, ""))
+    if back not in pack.states:
+        raise IllegalTransition(f"case {case.case}: the state from which it was {case.state!r} is not known")
+    return back
+
+
+# -- its clocks
+
+
+class _Subject(msgspec.Struct, frozen=True):
+    """What deadlines go by."""
+
+    category: str
+    severity: str
+    level: str
+    channel: str
+
+
+def deadline_rule(pack: Pack, name: str, case: Case | _Subject) -> Rule | None:
+    """The deadline of the table that applies to a clock of the case; None: the clock's own."""
+    fitting = [
+        rule
+        for rule in pack.deadlines
+        if rule.clock == name
+        and case.category.startswith(rule.category)
+        and rule.severity in ("", case.severity)
+        and rule.level in ("", case.level)
+        and rule.channel in ("", case.channel)
+    ]
+    return max(
+        fitting,
+        key=lambda r: (len(r.category), bool(r.severity), bool(r.level), bool(r.channel)),
+        default=None,
+    )
+
+
+def _warn(pack: Pack, name: str, subject: _Subject) -> float:
+    rule = deadline_rule(pack, name, subject)
+    if rule is not None and rule.warn is not None:
+        return rule.warn
+    clock = pack.clocks.get(name)
+    return clock.warn if clock else 0.0
+
+
+def _start(
+    pack: Pack,
+    running: dict[str, Deadline],
+    name: str,
+    subject: _Subject,
+    now_us: int,
+    calendar: Calendar,
+    due_us: int,
+) -> None:
+    """Begin the clock, if anything says how long."""
+    clock: Clock = pack.clocks[name]
+    rule = deadline_rule(pack, name, subject)
+    kind = (rule.kind if rule else None) or clock.kind
+    amount = rule.amount if rule else clock.amount
+    warn = _warn(pack, name, subject)
+    if clock.outranks and due_us:
+        amount = max(0.0, (due_us - now_us) / clocks.HOUR_US)
+        begun = Deadline(name=name, kind="hours", amount=amount, started_us=now_us, due_us=due_us)
+        in_hours = warn if clock.kind == "hours" else 0.0
+        running[name] = clocks.ending(begun, due_us, in_hours, calendar)
+    elif amount:
+        running[name] = clocks.started(name, now_us, kind, amount, warn, calendar)
+
+
+def _clocks(
+    pack: Pack,
+    action: Action,
+    case: Case,
+    request: Step,
+    subject: _Subject,
+    now_us: int,
+    calendar: Calendar,
+) -> dict[str, Deadline]:
+    running = {d.name: d for d in case.deadlines}
+    for name in _named(pack, action.meet, running):
+        running[name] = clocks.met(running[name], now_us)
+    for name in _named(pack, action.stop, running):
+        running[name] = clocks.stopped(running[name], now_us, calendar)
+    for name in _named(pack, action.resume, running):
+        running[name] = clocks.resumed(running[name], now_us, _warn(pack, name, subject), calendar)
+    for name in _named(pack, action.extend, running):
+        if not running[name].met_us:
+            warn = _warn(pack, name, subject)
+            running[name] = clocks.extended(running[name], request.amount, warn, calendar)
+    for name in action.start:
+        if name not in running or running[name].met_us:
+            _start(pack, running, name, subject, now_us, calendar, request.due_us)
+    for name in action.restart:
+        _start(pack, running, name, subject, now_us, calendar, request.due_us)
+    if action.tells:
+        name = str(request.detail["clock"])
+        told = dict.fromkeys((*running[name].told, action.tells))
+        running[name] = msgspec.structs.replace(running[name], told=tuple(told))
+    _cap(pack, running, calendar)
+    return running
+
+
+def _named(pack: Pack, names: Iterable[str], running: Mapping[str, Deadline]) -> list[str]:
+    """Those of the names that there are; `*`: every one that does not outrank the others."""
+    found: list[str] = []
+    for name in names:
+        if name == ALL:
+            found += [n for n in running if not (n in pack.clocks and pack.clocks[n].outranks)]
+        elif name in running:
+            found.append(name)
+    return found
+
+
+def _cap(pack: Pack, running: dict[str, Deadline], calendar: Calendar) -> None:
+    """No clock runs longer than one that outranks it: the platform's deadline wins."""
+    above = [d.due_us for n, d in running.items() if d.runs and n in pack.clocks and pack.clocks[n].outranks]
+    for name, d in running.items():
+        if above and d.runs and d.due_us > min(above):
+            before = clocks.left(d.warn_us, d.due_us, d.kind, calendar) if d.warn_us else 0.0
+            running[name] = clocks.ending(d, min(above), before, calendar)
+
+
+def _count(pack: Pack, action: Action, case: Case, running: dict[str, Deadline], now_us: int) -> None:
+    """The n-th of some actions starts a clock that has run out: the timer takes it from there."""
+    for rule in pack.counted:
+        if action.name in rule.actions:
+            taken = 1 + sum(case.counts.get(name, 0) for name in rule.actions)
+            if taken % rule.count == 0:
+                running[rule.clock] = Deadline(
+                    name=rule.clock, kind="hours", amount=0.0, started_us=now_us, due_us=now_us
+                )
+
+
+def _year(deadlines: Iterable[Deadline], calendar: Calendar, known: Fact) -> dict[str, Fact]:
+    """The first year of which the running clocks' working days were only guessed, where that changed."""
+    ends = [d.due_us for d in deadlines if d.runs and d.kind != "hours"]
+    year = calendar.unpublished(*ends) if ends else 0
+    return {YEAR_FACT: year} if year != known else {}
