@@ -169,7 +169,7 @@ class CaseDesk:
                 f"not {expected_version}; look at it again"
             )
         pack = self.pack(case.scenario)
-        step = self._checked(case, step, actor)
+        step = self._checked(pack, case, step, actor)
         now = max(self._clock.wall_us(), case.updated_us)
         sealed = self._sealed(case.case, words)
         try:
@@ -184,19 +184,25 @@ class CaseDesk:
             raise
         return self.shown(case.case, case.version + 1)
 
-    def _checked(self, case: Case, step: Step, actor: Actor) -> Step:
-        """The step, signed, its other case there and in reach."""
+    def _checked(self, pack: Pack, case: Case, step: Step, actor: Actor) -> Step:
+        """The step, signed; its other case there and in reach, its place found and within the jurisdiction."""
         if step.other:
             other = self._store.cases.case(step.other)
             if other is None or not decide(actor, "case.read", other.area, orgs=orgs_of(other)).allowed:
                 raise NoSuchThing(f"there is no case {step.other[:40]!r} to link to")
-            if other.case == case.case or other.other == case.case:
-                raise IllegalTransition(
-                    f"case {case.case} cannot be merged into itself or what is merged into it"
-                )
+            if other.other == case.case:
+                raise IllegalTransition(f"case {other.case} is linked to {case.case} already")
         area = step.area
-        if step.place is not None and not area:
-            area = self._area(step.place)
+        if step.place is not None:
+            found = self._area(step.place)
+            if area and not (found.startswith(area) or area.startswith(found)):
+                raise OutsideCity(f"the place lies in {found}, not in {area}")
+            action = pack.action(step.action)
+            if not area and action is not None and "area" in (*action.needs, *action.optional):
+                area = found
+            _allow(actor, "case.step", found, case)
+        if area:
+            _allow(actor, "case.step", area, case)
         return msgspec.structs.replace(step, who=actor.who, role=actor.role, area=area)
 
     def _begun(self, case: Case) -> list[Event]:

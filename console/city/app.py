@@ -23,6 +23,7 @@ from events.errors import (
     AccessDenied,
     IllegalTransition,
     LinliError,
+    MissingValue,
     NoSuchThing,
     OutsideCity,
     VersionConflict,
@@ -148,6 +149,8 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
 async def _on_linli_error(_: Request, error: Exception) -> Response:
     """The house's own errors; what nobody foresaw is 503, to be tried again."""
     assert isinstance(error, LinliError)
+    if isinstance(error, MissingValue):
+        return Problem(422, str(error), error.field).response()
     for kinds, status in _STATUS:
         if isinstance(error, kinds):
             return Problem(status, str(error)).response()

@@ -1,10 +1,10 @@
 """No parameter is passed over in silence: one that an operation does not know, or that is given twice where
 one is meant, is refused by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from fastapi.dependencies.utils import get_flat_dependant
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 
@@ -29,12 +29,18 @@ def check_query(request: Request) -> None:
     route = request.scope.get("route")
     if not isinstance(route, APIRoute) or getattr(route.endpoint, _FREE, False):
         return
-    names = {
-        field.alias: field.field_info.annotation for field in get_flat_dependant(route.dependant).query_params
-    }
+    names = dict(_parameters(route.dependant))
     for name in request.query_params:
         if name not in names:
             mend = f"it takes {', '.join(sorted(names))}" if names else "it takes none"
             raise Problem(400, f"there is no parameter {name[:40]!r} here; {mend}", name[:40])
-        if len(request.query_params.getlist(name)) > 1 and "list" not in str(names[name]):
+        if len(request.query_params.getlist(name)) > 1 and not names[name]:
             raise Problem(400, f"{name} is given twice; give it once", name)
+
+
+def _parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
+    """Names of query parameters, and whether each may be given again and again."""
+    for field in dependant.query_params:
+        yield field.alias, "list[" in str(field.field_info.annotation)
+    for other in dependant.dependencies:
+        yield from _parameters(other)
