@@ -12,48 +12,38 @@ becomes) is in the same commit.
 
 import secrets
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
 from city import steps as rules
-from city.cases import Case, opened, stepped
+from city.cases import Case
 from city.clocks import Calendar
 from city.rights import SYSTEM, WHOLE, Actor, decide
 from city.scenario import Opening, Pack, Step
+from city.steps import BACK_FACT, YEAR_FACT
+from desk.casebook import FAMILY, folded
+from desk.effects import Effects, case_event, case_id
 from desk.words import Words, WordsBox
-from events.civic import CaseOpened, CaseStepped, case_source
+from events.civic import CaseOpened, Fact, case_source
 from events.clock import Clock
 from events.errors import (
     AccessDenied,
-    ConfigError,
     IllegalTransition,
+    MissingValue,
     NoSuchThing,
     NotShownYet,
     OutsideCity,
     VersionConflict,
 )
-from events.events import AnyPayload, Event, Judged
-from events.ids import event_id
+from events.events import Event
 from storage.city.store import CityStore
 from storage.journal import Journal
 
 WAIT_S = 5.0
 """So long the store is waited for before a change is answered without it."""
 _LOOK_S = 0.01
-FAMILY = "case"
-JUDGEMENT, OPEN = "judgement", "open:"
-EFFECTS = frozenset((JUDGEMENT, "reply-upstream"))
-"""What actions of a pack may do beside their case; `open:SCENARIO` as well. The reply to a platform above is
-sent by who listens to it (`desk/upstream.py`)."""
-VERDICTS: Mapping[str, Literal["true", "false", "ignore"]] = {
-    "true": "true",
-    "false": "false",
-    "ignore": "ignore",
-    "duplicate": "true",
-    "exercise": "true",
-}
-"""What a mark of a judged case says of the rule: in an exercise, and the second time, it was right, too."""
+OWN_FACTS = frozenset(("source", "rule", "event", BACK_FACT, YEAR_FACT))
+"""Keys of `detail` that are set by what acts by itself, and by nobody else."""
 
 
 class CaseDesk:
@@ -80,8 +70,7 @@ class CaseDesk:
         words: WordsBox | None = None,
         wait_s: float = WAIT_S,
     ) -> None:
-        for pack in packs.values():
-            _check_effects(pack, packs)
+        self._effects = Effects(packs, site, calendar)
         self._journal = journal
         self._store = store
         self._packs = packs
@@ -113,6 +102,7 @@ class CaseDesk:
         pack = self.pack(scenario)
         opening = self._placed(opening, actor)
         _allow(actor, "case.open", opening.area)
+        _check_facts(opening.detail, actor)
         case = self.id_of(scenario, key or secrets.token_hex(16))
         if key and (known := self._store.cases.case(case)) is not None:
             return known
@@ -122,7 +112,7 @@ class CaseDesk:
             signed = {"who": actor.who, "role": actor.role, "sealed": sealed or opening.sealed}
             opening = msgspec.structs.replace(opening, **signed)
             data = rules.open_case(pack, opening, now, self._calendar)
-            self._journal.append_next([self._event(case, 0, now, data)])
+            self._journal.append_next([case_event(self._site, case, 0, now, data)])
         except VersionConflict:
             self._unseal(sealed)  # the same key came twice at once
         except BaseException:
@@ -132,7 +122,7 @@ class CaseDesk:
 
     def id_of(self, scenario: str, key: str) -> str:
         """The id of the case that `open` makes or made for this key."""
-        return event_id(self._site, "case", scenario, key)
+        return case_id(self._site, scenario, key)
 
     def pack(self, scenario: str) -> Pack:
         """The pack of a scenario. Raises NoSuchThing."""
@@ -176,8 +166,8 @@ class CaseDesk:
             data = rules.step(
                 pack, case, msgspec.structs.replace(step, sealed=sealed or step.sealed), now, self._calendar
             )
-            data, beside = self._effects(pack, case, step, data, now)
-            mine = [*self._begun(case), self._event(case.case, case.version + 1, now, data)]
+            data, beside = self._effects.of(pack, case, step, data, now)
+            mine = [*self._begun(case), case_event(self._site, case.case, case.version + 1, now, data)]
             self._journal.append_next([*mine, *beside])
         except BaseException:
             self._unseal(sealed)
@@ -185,7 +175,8 @@ class CaseDesk:
         return self.shown(case.case, case.version + 1)
 
     def _checked(self, pack: Pack, case: Case, step: Step, actor: Actor) -> Step:
-        """The step, signed; its other case there and in reach, its place found and within the jurisdiction."""
+        """The step, signed; its other case there and in reach, its place within the jurisdiction."""
+        _check_facts(step.detail, actor)
         if step.other:
             other = self._store.cases.case(step.other)
             if other is None or not decide(actor, "case.read", other.area, orgs=orgs_of(other)).allowed:
@@ -214,7 +205,7 @@ class CaseDesk:
             who=case.opened_by,
             role="channel",
         )
-        return [self._event(case.case, 0, case.opened_us, data)]
+        return [case_event(self._site, case.case, 0, case.opened_us, data)]
 
     # -- what is there
 
@@ -252,13 +243,7 @@ class CaseDesk:
             self._clock.sleep(_LOOK_S)
 
     def _of_journal(self, case_id: str) -> Case | None:
-        case: Case | None = None
-        for event in self._journal.history(case_source(self._site, case_id), FAMILY):
-            if isinstance(event.data, CaseOpened):
-                case = opened(case_id, event.time_us, event.data)
-            elif isinstance(event.data, CaseStepped) and case is not None:
-                case = stepped(case, event.sequence, event.time_us, event.data)
-        return case
+        return folded(case_id, self._journal.history(case_source(self._site, case_id), FAMILY))
 
     # -- parts
 
@@ -291,77 +276,16 @@ class CaseDesk:
         if key and self._words is not None:
             self._words.drop(key)
 
-    def _event(self, case: str, version: int, now: int, data: AnyPayload) -> Event:
-        source = case_source(self._site, case)
-        # Two who make the same version at once must not make the same event.
-        id = event_id(source, FAMILY, 0, version, now, str(getattr(data, "who", "")))
-        return Event(id=id, source=source, time_us=now, epoch=0, sequence=version, data=data)
-
-    # -- what a step does beside its case
-
-    def _effects(
-        self, pack: Pack, case: Case, step: Step, data: CaseStepped, now: int
-    ) -> tuple[CaseStepped, list[Event]]:
-        """The step, linked to what it makes, and what goes into the same commit."""
-        action = pack.action(step.action)
-        beside: list[Event] = []
-        for effect in action.effects if action else ():
-            if effect == JUDGEMENT:
-                beside += self._judgement(case, data, now)
-            elif effect.startswith(OPEN):
-                made = self._became(effect.removeprefix(OPEN), case, step, now)
-                data = msgspec.structs.replace(data, other=made[0])
-                beside.append(made[1])
-        return data, beside
-
-    def _became(self, scenario: str, case: Case, step: Step, now: int) -> tuple[str, Event]:
-        """Id and opening of the case that this one becomes."""
-        id = self.id_of(scenario, f"{case.case}/{case.version + 1}")
-        opening = Opening(
-            category=step.category or case.category,
-            title=case.title,
-            code_system=case.code_system,
-            severity=case.severity,  # type: ignore[arg-type]
-            level=step.level,
-            area=step.area or case.area,
-            place=step.place or case.place,
-            holder=step.holder,
-            cause=case.case,
-            component=case.component,
-            estate=case.estate,
-            channel=case.channel,
-            occurred_us=case.occurred_us,
-            who=step.who,
-            role=SYSTEM,
-        )
-        return id, self._event(id, 0, now, rules.open_case(self.pack(scenario), opening, now, self._calendar))
-
-    def _judgement(self, case: Case, data: CaseStepped, now: int) -> list[Event]:
-        """What the case says of its alert, for those who learn by it: an event of the alert's own source, as
-        an operator's on the page. Each is alone in its epoch: others judge alerts of this source, too."""
-        source, rule = str(case.detail.get("source", "")), str(case.detail.get("rule", ""))
-        verdict = next((VERDICTS[mark] for mark in data.marks if mark in VERDICTS), None)
-        if verdict is None or not source or not case.cause:
-            return []
-        judged = Judged(alert=case.cause, rule=rule, verdict=verdict, who=data.who, note=data.note)
-        id = event_id(source, "judgement", case.case, case.version + 1, now)
-        return [Event(id=id, source=source, time_us=now, epoch=now, sequence=0, data=judged)]
-
-
-def _check_effects(pack: Pack, packs: Mapping[str, Pack]) -> None:
-    for action in pack.actions:
-        for effect in action.effects:
-            known = effect in EFFECTS or (effect.startswith(OPEN) and effect.removeprefix(OPEN) in packs)
-            if not known:
-                raise ConfigError(
-                    f"pack {pack.id}: action {action.name} has the effect {effect!r}, which is not known; "
-                    f"use {', '.join(sorted(EFFECTS))} or {OPEN}SCENARIO of a pack that is there"
-                )
-
 
 def orgs_of(case: Case) -> tuple[str, ...]:
     """The organisations whose case it is: who holds it, who helps, and the channel that brought it."""
     return (case.holder, *case.helpers, case.channel)
+
+
+def _check_facts(detail: Mapping[str, Fact], actor: Actor) -> None:
+    forged = sorted(OWN_FACTS.intersection(detail)) if actor.role != SYSTEM else []
+    if forged:
+        raise MissingValue(f"detail.{forged[0]} is not yours to set; leave it out", "detail")
 
 
 def _allow(actor: Actor, action: str, place: str, case: Case | None = None) -> None:
