@@ -67,3 +67,11 @@ class Bus(Protocol):
             start: where to read a log on from, asked when the log comes to this consumer. Without it: from
                 the committed offset.
         """
+
+
+def before(records: Sequence[Record]) -> dict[str, int]:
+    """Where to `seek` so that these records come again: of each log before the first of them."""
+    found: dict[str, int] = {}
+    for record in records:
+        found.setdefault(record.log, record.offset - 1)
+    return found
