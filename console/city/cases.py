@@ -34,7 +34,7 @@ from console.city.forms import (
     place_of,
     shown,
 )
-from console.city.narrowing import Narrowed, narrowed
+from console.city.narrowing import After, Narrowed, narrowed, paging
 from console.problems import Problem
 from desk.cases import orgs_of
 from desk.words import Words
@@ -86,11 +86,13 @@ def cases(
     request: Request,
     query: Narrowed,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
-    after: Annotated[str, Query(max_length=200, pattern=_PRINTED)] = "",
+    after: After = "",
 ) -> Response:
     """The newest first, or with `order=due` those whose time runs out first (only cases with a running
     clock). A handler and a channel see their organisation's cases."""
-    page = city_of(request).store.cases.page(narrowed(request, query), after, limit)
+    wanted = narrowed(request, query)
+    with paging():
+        page = city_of(request).store.cases.page(wanted, after, limit)
     return answer(CasePage(items=tuple(map(shown, page.cases)), next=page.after or None))
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from starlette.requests import HTTPConnection
 
@@ -47,6 +49,11 @@ class City(CityParts):
     policy: AccessPolicy
     sessions: Sessions
     log: AccessLog
+
+    def midnight(self, day: date) -> int:
+        """When the day begins here, microseconds since 1970."""
+        begin = datetime.combine(day, time(), ZoneInfo(self.calendar.zone))
+        return (begin - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def city_of(conn: HTTPConnection) -> City:

@@ -1,6 +1,8 @@
 """Which cases are asked for: the query parameters that lists and figures of cases share, and what the
 caller's jurisdiction leaves of them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Literal
 
 import msgspec
@@ -17,6 +19,9 @@ _WORD = r"^[^\x00-\x1f\x7f-\x9f]*$"
 _CODE = r"^[A-Za-z0-9_.:/+-]*$"
 MOST_US = 1 << 52
 Word = Annotated[str, Query(max_length=200, pattern=_WORD)]
+After = Annotated[
+    str, Query(max_length=400, pattern=_WORD, description="`next` of the page before, with the same filters.")
+]
 Code = Annotated[str, Query(max_length=80, pattern=_CODE)]
 Moment = Annotated[int, Query(ge=0, le=MOST_US, description="Microseconds since 1970; 0: no bound.")]
 Box = Annotated[
@@ -114,3 +119,12 @@ def box_of(text: str) -> BBox | None:
             400, "bbox must be west,south,east,north in degrees, west <= east, south <= north", "bbox"
         )
     return west, south, east, north
+
+
+@contextmanager
+def paging() -> Iterator[None]:
+    """Around a store's list: what is not the `next` of a page becomes a problem. Raises Problem 400."""
+    try:
+        yield
+    except ValueError as error:
+        raise Problem(400, f"after must be the `next` of a page: {error}", "after") from error
