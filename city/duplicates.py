@@ -11,6 +11,7 @@ a city that has judged pairs may put others in their place.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -146,6 +147,9 @@ def link_all(said: Sequence[Said], weights: Weights = WEIGHTS, known: Sequence[S
             index.add(one)
 
 
+_Key = TypeVar("_Key")
+
+
 class _Index:
     """Heads by category and cell of a grid, the oldest given up as time goes on."""
 
@@ -183,7 +187,7 @@ class _Index:
         return category, math.floor(place[0] / self._step), math.floor(place[1] / self._step)
 
     @staticmethod
-    def _alive[Key](cells: dict[Key, list[Said]], key: Key, since: float) -> list[Said]:
+    def _alive(cells: dict[_Key, list[Said]], key: _Key, since: float) -> list[Said]:
         some = cells.get(key)
         if not some:
             return []
