@@ -2,12 +2,10 @@
 
 import msgspec
 
+from city.scenario import LEVELS as LEVELS
 from events.civic import CaseOpened, CaseStepped, Deadline, Fact
 from events.errors import IllegalTransition
 from events.payload import Place
-
-LEVELS = ("grid", "community", "town", "city")
-"""The four levels of circulation, lowest first. Above them is the platform of the prefecture, an upstream."""
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +57,19 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     def due_us(self) -> int:
         """When the first of the running clocks runs out; 0: none runs."""
         return min((d.due_us for d in self.deadlines if d.runs), default=0)
+
+    @property
+    def attention_us(self) -> int:
+        """When a timer has to look at it next: a warning or a deadline that nothing was said of; 0: never."""
+        return min(filter(None, map(_attention, self.deadlines)), default=0)
+
+
+def _attention(clock: Deadline) -> int:
+    if not clock.runs or "overdue" in clock.told:
+        return 0
+    if clock.warn_us and "warned" not in clock.told:
+        return min(clock.warn_us, clock.due_us)
+    return clock.due_us
 
 
 def opened(case: str, time_us: int, data: CaseOpened) -> Case:

@@ -19,6 +19,7 @@ Need = Literal[
     "approver",
     "other",
     "holder",
+    "helpers",
     "level",
     "area",
     "place",
@@ -89,6 +90,8 @@ class Rule(Part, frozen=True, kw_only=True):
     severity: str = ""
     level: str = ""
     channel: str = ""
+    code_system: str = ""
+    """Beginning of the name of the system that the category is of."""
     kind: ClockKind | None = None
     """None: the clock's own."""
     amount: float
@@ -195,7 +198,7 @@ class Indicator(Part, frozen=True, kw_only=True):
     title: str
     title_zh: str = ""
     count: tuple[str, ...]
-    """Facts of `city.cases.holds`: closed, on-time, overdue, or any mark; `!` before it: not."""
+    """Facts: of `city.closure.FACTS`, any mark, or state:NAME; `!` before one: not; `a|b`: either."""
     of: tuple[str, ...] = ()
 
 

@@ -33,6 +33,10 @@ GUARDS: Mapping[str, tuple[Callable[[Case, Step], bool], str]] = {
         lambda case, step: step.approver != step.who,
         "{who} cannot approve their own step; name somebody else as approver",
     ),
+    "placed": (
+        lambda case, step: bool(case.area or step.area),
+        "it lies nowhere yet; give its area or place",
+    ),
     "other-apart": (lambda case, step: step.other != case.case, "a case cannot be linked to itself"),
 }
 """Name -> whether it holds, and why not."""
@@ -56,7 +60,7 @@ def open_case(pack: Pack, request: Opening, now_us: int, calendar: Calendar) -> 
         if not getattr(request, need):
             raise MissingValue(f"a case of {pack.id} needs {need}", need)
     level = request.level or rule.level
-    case = _Subject(request.category, request.severity, level, request.channel)
+    case = _Subject(request.category, request.code_system, request.severity, level, request.channel)
     running: dict[str, Deadline] = {}
     for name in rule.start:
         _start(pack, running, name, case, now_us, calendar, request.due_us)
@@ -104,7 +108,9 @@ def step(pack: Pack, case: Case, request: Step, now_us: int, calendar: Calendar)
     level = _level(action, case, request)
     state = _target(pack, action, case)
     marks = _marks(action, case, request)
-    subject = _Subject(request.category or case.category, case.severity, level, case.channel)
+    subject = _Subject(
+        request.category or case.category, case.code_system, case.severity, level, case.channel
+    )
     running = _clocks(pack, action, case, request, subject, now_us, calendar)
     final = pack.states[state].final
     if final:
@@ -146,7 +152,7 @@ def allowed(pack: Pack, case: Case, role: str, who: str = "") -> tuple[Action, .
     Args:
         who: leaves out what the table refuses this person; '': nobody in particular.
     """
-    return tuple(a for a in pack.actions if not _refusal(a, case, Step(action=a.name, who=who, role=role)))
+    return tuple(a for a in pack.actions if not refusal(a, case, Step(action=a.name, who=who, role=role)))
 
 
 # -- the row
@@ -159,13 +165,13 @@ def _row(pack: Pack, case: Case, request: Step) -> Action:
             f"{pack.id} has no action {request.action[:40]!r}; there are "
             f"{', '.join(a.name for a in pack.actions)}"
         )
-    why = _refusal(action, case, request)
+    why = refusal(action, case, request)
     if why:
         raise IllegalTransition(f"case {case.case} ({case.state}): {action.name}: {why}")
     return action
 
 
-def _refusal(action: Action, case: Case, request: Step) -> str:
+def refusal(action: Action, case: Case, request: Step) -> str:
     """Why the action cannot be taken; '': it can."""
     if case.state not in action.from_:
         return f"not from the state {case.state!r}; from {', '.join(action.from_)}"
@@ -212,8 +218,6 @@ def _check_values(action: Action, case: Case, request: Step) -> None:
     for need in _NEEDS:
         if need not in takes and _brought(request, need):
             raise MissingValue(f"{action.name} has no use for {need}; leave it out", need)
-    if request.helpers and "holder" not in takes:
-        raise MissingValue(f"{action.name} has no use for helpers; leave them out", "helpers")
     if "amount" in takes and _brought(request, "amount"):
         bound = action.at_most or clocks.MAX_AMOUNT
         whole = any(d.kind == "working-days" for d in case.deadlines if d.name in action.extend)
@@ -225,13 +229,14 @@ def _check_values(action: Action, case: Case, request: Step) -> None:
 
 
 _NEEDS: tuple[Need, ...] = (
-    *("note", "approver", "other", "holder", "level", "area", "place", "category"),
+    *("note", "approver", "other", "holder", "helpers", "level", "area", "place", "category"),
     *("amount", "marks", "due", "sealed"),
 )
 _SAID: Mapping[str, str] = {
     "approver": "the name of who approved it (approver)",
     "other": "the other case (other)",
     "holder": "an organisation (holder)",
+    "helpers": "the organisations that help (helpers)",
     "note": "a reason in official words (note)",
     "amount": "how much longer (amount)",
     "due": "the platform's deadline (due_us)",
@@ -295,6 +300,7 @@ class _Subject(msgspec.Struct, frozen=True):
     """What deadlines go by."""
 
     category: str
+    code_system: str
     severity: str
     level: str
     channel: str
@@ -307,13 +313,14 @@ def deadline_rule(pack: Pack, name: str, case: Case | _Subject) -> Rule | None:
         for rule in pack.deadlines
         if rule.clock == name
         and case.category.startswith(rule.category)
+        and case.code_system.startswith(rule.code_system)
         and rule.severity in ("", case.severity)
         and rule.level in ("", case.level)
         and rule.channel in ("", case.channel)
     ]
     return max(
         fitting,
-        key=lambda r: (len(r.category), bool(r.severity), bool(r.level), bool(r.channel)),
+        key=lambda r: (len(r.category), bool(r.code_system), *(map(bool, (r.severity, r.level, r.channel)))),
         default=None,
     )
 
