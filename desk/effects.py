@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Literal
 
-import msgspec
-
 from city import steps as rules
 from city.cases import Case
 from city.clocks import Calendar
@@ -17,13 +15,13 @@ from events.events import Event, Judged
 from events.ids import event_id
 
 JUDGEMENT, OPEN = "judgement", "open:"
-KNOWN = frozenset((JUDGEMENT, "reply-upstream"))
-"""Effects that actions of a pack may have, and `open:SCENARIO`. The reply to a platform above is sent by who
-listens for such steps (`desk/upstream.py`)."""
+KNOWN = frozenset((JUDGEMENT, "upstream:signed", "upstream:return", "upstream:reply"))
+"""Effects that actions of a pack may have, and `open:SCENARIO`. What a platform above is to be told
+is sent by who listens for such steps (`desk/orders.py`)."""
 VERDICTS: Mapping[str, Literal["true", "false", "ignore"]] = {
     "true": "true",
     "false": "false",
-    "ignore": "ignore",
+    "unwanted": "ignore",
     "duplicate": "true",
     "exercise": "true",
 }
@@ -59,28 +57,24 @@ class Effects:
         self._site = site
         self._calendar = calendar
 
-    def of(
-        self, pack: Pack, case: Case, step: Step, data: CaseStepped, now: int
-    ) -> tuple[CaseStepped, list[Event]]:
-        """The step, linked to what it makes, and the events that go into the same commit.
+    def of(self, pack: Pack, case: Case, step: Step, data: CaseStepped, now: int) -> list[Event]:
+        """The events that go into the step's commit. A case is opened if the step links to `other_of`.
 
         Raises:
             IllegalTransition, MissingValue: what it becomes cannot be opened so.
         """
-        action = pack.action(step.action)
         beside: list[Event] = []
-        for effect in action.effects if action else ():
-            if effect == JUDGEMENT:
-                beside += self._judgement(case, data, now)
-            elif effect.startswith(OPEN):
-                id, opening = self._became(effect.removeprefix(OPEN), case, step, now)
-                data = msgspec.structs.replace(data, other=id)
-                beside.append(opening)
-        return data, beside
+        if _has(pack, step, JUDGEMENT):
+            beside += self._judgement(case, data, now)
+        if (scenario := becomes(pack, step)) and step.other == self.other_of(case, scenario):
+            beside.append(self._became(scenario, case, step, now))
+        return beside
 
-    def _became(self, scenario: str, case: Case, step: Step, now: int) -> tuple[str, Event]:
-        """Id and opening of the case that this one becomes."""
-        id = case_id(self._site, scenario, f"{case.case}/{case.version + 1}")
+    def other_of(self, case: Case, scenario: str) -> str:
+        """Id of the case that this one becomes by its next step."""
+        return case_id(self._site, scenario, f"{case.case}/{case.version + 1}")
+
+    def _became(self, scenario: str, case: Case, step: Step, now: int) -> Event:
         opening = Opening(
             category=step.category or case.category,
             title=case.title,
@@ -99,7 +93,7 @@ class Effects:
             role=SYSTEM,
         )
         data = rules.open_case(self._packs[scenario], opening, now, self._calendar)
-        return id, case_event(self._site, id, 0, now, data)
+        return case_event(self._site, step.other, 0, now, data)
 
     def _judgement(self, case: Case, data: CaseStepped, now: int) -> list[Event]:
         """What the case says of its alert, for those who learn by it: an event of the alert's own source, as
@@ -111,6 +105,20 @@ class Effects:
         judged = Judged(alert=case.cause, rule=rule, verdict=verdict, who=data.who, note=data.note)
         id = event_id(source, "judgement", case.case, case.version + 1, now)
         return [Event(id=id, source=source, time_us=now, epoch=now, sequence=0, data=judged)]
+
+
+def becomes(pack: Pack, step: Step) -> str:
+    """The scenario in which the step's action opens a case; '': in none."""
+    action = pack.action(step.action)
+    found = (
+        effect.removeprefix(OPEN) for effect in (action.effects if action else ()) if effect.startswith(OPEN)
+    )
+    return next(found, "")
+
+
+def _has(pack: Pack, step: Step, effect: str) -> bool:
+    action = pack.action(step.action)
+    return action is not None and effect in action.effects
 
 
 def _check(pack: Pack, action: str, effect: str, packs: Mapping[str, Pack]) -> None:

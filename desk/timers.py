@@ -78,6 +78,7 @@ class Timers:
             except (IllegalTransition, MissingValue) as e:
                 log.debug("clock %s of case %s: %s", deadline.name, case.case, e)
         said = aside(case, "warn" if telling == "warned" else "overdue", WHO, detail={"clock": deadline.name})
+        said = msgspec.structs.replace(said, marks=tuple(sorted({*case.marks, telling})))
         return _told(said, deadline, telling)
 
 
