@@ -166,4 +166,5 @@ def reach(actor: Actor, action: str) -> str | None:
 
 
 def _below(level: str, other: str) -> bool:
-    return other in _LEVELS and _LEVELS.index(level) < _LEVELS.index(other)
+    """A grid's people are their community's: what has gone up to it is still theirs."""
+    return other in _LEVELS and max(1, _LEVELS.index(level)) < _LEVELS.index(other)

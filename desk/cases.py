@@ -22,7 +22,7 @@ from city.rights import SYSTEM, WHOLE, Actor, decide
 from city.scenario import Opening, Pack, Step
 from city.steps import BACK_FACT, YEAR_FACT
 from desk.casebook import FAMILY, folded
-from desk.effects import Effects, case_event, case_id
+from desk.effects import Effects, becomes, case_event, case_id
 from desk.words import Words, WordsBox
 from events.civic import CaseOpened, Fact, case_source
 from events.clock import Clock
@@ -166,7 +166,7 @@ class CaseDesk:
             data = rules.step(
                 pack, case, msgspec.structs.replace(step, sealed=sealed or step.sealed), now, self._calendar
             )
-            data, beside = self._effects.of(pack, case, step, data, now)
+            beside = self._effects.of(pack, case, step, data, now)
             mine = [*self._begun(case), case_event(self._site, case.case, case.version + 1, now, data)]
             self._journal.append_next([*mine, *beside])
         except BaseException:
@@ -183,6 +183,8 @@ class CaseDesk:
                 raise NoSuchThing(f"there is no case {step.other[:40]!r} to link to")
             if other.other == case.case:
                 raise IllegalTransition(f"case {other.case} is linked to {case.case} already")
+        elif scenario := becomes(pack, step):
+            step = msgspec.structs.replace(step, other=self._effects.other_of(case, scenario))
         area = step.area
         if step.place is not None:
             found = self._area(step.place)

@@ -37,6 +37,7 @@ from console.city.forms import (
 from console.city.narrowing import After, Narrowed, narrowed, paging
 from console.problems import Problem
 from desk.cases import orgs_of
+from desk.effects import OPEN
 from desk.words import Words
 from events.civic import CaseStepped
 from events.errors import VersionConflict
@@ -253,11 +254,13 @@ def _step_shown(row: StepRow) -> StepShown:
 
 
 def _action_shown(action: Action) -> ActionShown:
+    opens = any(effect.startswith(OPEN) for effect in action.effects)
     return ActionShown(
         name=action.name,
         title=action.title,
         title_zh=action.title_zh,
-        needs=action.needs,
+        # What becomes another case links itself to it.
+        needs=tuple(need for need in action.needs if need != "other" or not opens),
         optional=action.optional,
         marks=action.choose,
     )
