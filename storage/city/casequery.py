@@ -22,6 +22,10 @@ class CaseQuery(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str = ""
     area: str = ""
     """Beginning of the code of the jurisdiction in which they lie."""
+    town: str | None = None
+    """First 9 digits of the code, all that there are; '': not placed. None: any."""
+    community: str | None = None
+    """First 12, the same."""
     state: str = ""
     open: bool | None = None
     """True: not at an end; False: closed."""

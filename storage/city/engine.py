@@ -7,7 +7,7 @@ connections as those of the box's store. Whatever a driver raises here comes out
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,7 +111,7 @@ def load(connection: Connection, table: Table, columns: Sequence[str], rows: Seq
     """
     if not rows:
         return
-    names = ", ".join(f'"{name}"' for name in columns)
+    names = ", ".join(_quoted(columns))
     with driver(connection) as cursor:
         if is_postgres(connection):
             _copy(cursor, table.name, names, rows)
@@ -140,7 +140,7 @@ def merge(
     """
     if not rows:
         return
-    names = ", ".join(f'"{name}"' for name in columns)
+    names = ", ".join(_quoted(columns))
     keys = [column.name for column in table.primary_key]
     own = f'"{table.name}".' if add else ""
     changes = ", ".join(
@@ -148,19 +148,63 @@ def merge(
         for name in columns
         if name not in keys
     )
-    conflict = f"ON CONFLICT ({', '.join(keys)}) DO " + (f"UPDATE SET {changes}" if changes else "NOTHING")
+    conflict = f"ON CONFLICT ({', '.join(_quoted(keys))}) DO " + (
+        f"UPDATE SET {changes}" if changes else "NOTHING"
+    )
     with driver(connection) as cursor:
-        if is_postgres(connection):
+        if is_postgres(connection) and len(rows) >= _MANY:
             source = staged(cursor, table, columns, rows)
             cursor.execute(f'INSERT INTO "{table.name}" ({names}) SELECT {names} FROM {source} {conflict}')
         else:
-            marks = ", ".join("?" * len(columns))
+            marks = ", ".join([mark(connection)] * len(columns))
             cursor.executemany(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks}) {conflict}', rows)
+
+
+def change(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Change many rows that are there. As `merge`; the key's columns come last.
+
+    Raises:
+        StorageError: of the database.
+    """
+    if not rows:
+        return
+    keys = [column.name for column in table.primary_key]
+    free = [name for name in columns if name not in keys]
+    with driver(connection) as cursor:
+        if is_postgres(connection) and len(rows) >= _MANY:
+            source = staged(cursor, table, columns, rows)
+            values = ", ".join(f"{name} = s.{name}" for name in _quoted(free))
+            same = " AND ".join(f"t.{name} = s.{name}" for name in _quoted(keys))
+            cursor.execute(f'UPDATE "{table.name}" AS t SET {values} FROM {source} AS s WHERE {same}')
+        else:
+            values = ", ".join(f"{name} = {mark(connection)}" for name in _quoted(free))
+            same = " AND ".join(f"{name} = {mark(connection)}" for name in _quoted(keys))
+            cursor.executemany(f'UPDATE "{table.name}" SET {values} WHERE {same}', rows)
+
+
+def remove(connection: Connection, table: Table, keys: Sequence[Sequence[Any]]) -> None:
+    """Delete the rows that have these primary keys. Raises StorageError."""
+    if not keys:
+        return
+    same = " AND ".join(f"{name} = {mark(connection)}" for name in _quoted(c.name for c in table.primary_key))
+    with driver(connection) as cursor:
+        cursor.executemany(f'DELETE FROM "{table.name}" WHERE {same}', keys)
+
+
+def mark(connection: Connection) -> str:
+    """How the driver writes a value's place."""
+    return "%s" if is_postgres(connection) else "?"
+
+
+_MANY = 64
+"""From so many rows on a temporary table is quicker than a statement for each."""
 
 
 def staged(cursor: Any, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Of PostgreSQL: a temporary table with these rows; answers its name."""
-    spare, names = f"spare_{table.name}", ", ".join(f'"{name}"' for name in columns)
+    spare, names = f"spare_{table.name}", ", ".join(_quoted(columns))
     cursor.execute(
         f'CREATE TEMP TABLE {spare} ON COMMIT DROP AS SELECT {names} FROM "{table.name}" WITH NO DATA'
     )
@@ -180,6 +224,10 @@ def driver(connection: Connection) -> Iterator[Any]:
             cursor.close()
     except connection.dialect.dbapi.Error as e:  # type: ignore[union-attr]
         raise connection.get_execution_options()[_MEANING](e) from e
+
+
+def _quoted(names: Iterable[str]) -> list[str]:
+    return [f'"{name}"' for name in names]
 
 
 def _copy(cursor: Any, table: str, names: str, rows: Sequence[Sequence[Any]]) -> None:
