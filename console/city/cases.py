@@ -150,7 +150,9 @@ def actions(request: Request, id: CaseId) -> Response:
     if not decide(actor, "case.step", found.area, level=found.level, orgs=orgs_of(found)).allowed:
         return answer(ActionList(items=()))
     pack = city_of(request).cases.pack(found.scenario)
-    return answer(ActionList(items=tuple(map(_action_shown, rules.allowed(pack, found, actor.role)))))
+    return answer(
+        ActionList(items=tuple(map(_action_shown, rules.allowed(pack, found, actor.role, actor.who))))
+    )
 
 
 @router.post(
