@@ -184,8 +184,20 @@ class CaseTables:
         """
         return row_query(self._days, scenario, days, by, key, area)
 
-    def behind(self, figure: Figure, query: CaseQuery, after: str = "", limit: int = 100) -> Page:
-        """Of the query's cases (see `row`) those that a figure of `closure` counts."""
+    def behind(  # noqa: PLR0913 - as `closure`, and which of its figures
+        self,
+        figure: Figure,
+        scenario: str,
+        from_day: str,
+        to_day: str,
+        by: Grouping,
+        key: str,
+        area: str = "",
+        after: str = "",
+        limit: int = 100,
+    ) -> Page:
+        """The cases that a figure of `closure` counts in the row of this key, the newest first."""
+        query = self.row(scenario, (from_day, to_day), by, key, area)
         with reading(self._engine) as connection:
             return page(connection, query, after, limit, bit(figure))
 
