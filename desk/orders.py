@@ -174,12 +174,14 @@ class Orders:
                 action=action,
                 who=CHANNEL,
                 role=SYSTEM,
-                note=note or "-",
+                note=note,
                 due_us=due_us,
                 marks=_marks(message),
                 detail=detail,
             )
             data = rules.step(pack, case, step, now_us, self._calendar)
+            if isinstance(message, Verdict):
+                data = msgspec.structs.replace(data, marks=tuple(sorted({*data.marks, "called-back"})))
         except (IllegalTransition, MissingValue):
             data = aside(case, action, CHANNEL, note=note, detail=detail)
         return msgspec.structs.replace(data, deadlines=_capped(data.deadlines, due_us, now_us, data.final))
@@ -244,7 +246,7 @@ def _marks(message: Incoming) -> tuple[str, ...]:
     """What the citizen said, as marks."""
     if not isinstance(message, Verdict):
         return ()
-    marks = ["called-back", "solved" if message.solved else "unsolved"]
+    marks = ["solved" if message.solved else "unsolved"]
     if message.satisfied is not None:
         marks.append("satisfied" if message.satisfied else "dissatisfied")
     return tuple(marks)

@@ -15,7 +15,7 @@ import msgspec
 from city import steps as rules
 from city.cases import Case
 from city.clocks import Calendar
-from city.rights import SYSTEM
+from city.escalation import next_step
 from city.scenario import Pack, Step
 from desk.casebook import CaseBook, Story, aside
 from events.civic import CaseStepped, Deadline
@@ -30,6 +30,9 @@ AT_ONCE = 500
 """Cases of one look."""
 _CHAIN = 8
 """Steps of one case in one look: one may start a clock that has run out at once."""
+
+_SAID = {"warned": "warn", "overdue": "overdue"}
+"""Steps that need no row of a pack."""
 
 Telling = Literal["warned", "overdue"]
 
@@ -68,18 +71,19 @@ class Timers:
         return _CHAIN
 
     def _step(self, story: Story, deadline: Deadline, telling: Telling, now_us: int) -> CaseStepped:
+        """What the pack wants done; where it wants or can do nothing, what is to be told is told."""
         case = story.case
         pack = self._packs.get(case.scenario)
-        for name in _actions(pack, deadline.name, telling):
-            assert pack is not None
-            step = Step(action=name, who=WHO, role=SYSTEM, detail={"clock": deadline.name})
+        step = next_step(pack, case, now_us, WHO) if pack is not None else None
+        if pack is not None and step is not None:
             try:
-                return _told(rules.step(pack, case, step, now_us, self._calendar), deadline, telling)
+                return _told(case, rules.step(pack, case, step, now_us, self._calendar), step, now_us)
             except (IllegalTransition, MissingValue) as e:
-                log.debug("clock %s of case %s: %s", deadline.name, case.case, e)
-        said = aside(case, "warn" if telling == "warned" else "overdue", WHO, detail={"clock": deadline.name})
+                log.error("pack %s: its timer cannot take %s: %s", pack.id, step.action, e)
+        step = Step(action=_SAID[telling], detail={"clock": deadline.name})
+        said = aside(case, step.action, WHO, detail=step.detail)
         said = msgspec.structs.replace(said, marks=tuple(sorted({*case.marks, telling})))
-        return _told(said, deadline, telling)
+        return _told(case, said, step, now_us)
 
 
 def tellings(case: Case, now_us: int) -> Iterator[tuple[Deadline, Telling]]:
@@ -96,22 +100,16 @@ def tellings(case: Case, now_us: int) -> Iterator[tuple[Deadline, Telling]]:
             yield deadline, "warned"
 
 
-def _actions(pack: Pack | None, clock: str, telling: Telling) -> list[str]:
-    """Names of the actions to be tried, the wanted one first."""
-    said = pack.clocks.get(clock) if pack is not None else None
-    if said is None:
-        return []
-    wanted = (said.on_warn,) if telling == "warned" else (said.on_overdue, said.otherwise)
-    return [name for name in wanted if name]
-
-
-def _told(step: CaseStepped, before: Deadline, telling: Telling) -> CaseStepped:
+def _told(before: Case, data: CaseStepped, step: Step, now_us: int) -> CaseStepped:
     """The step, in which the clock that it was taken for has been told, unless it began anew."""
+    name = step.detail["clock"]
+    was = next(d for d in before.deadlines if d.name == name)
+    telling: Telling = "overdue" if was.due_us <= now_us else "warned"
 
     def marked(deadline: Deadline) -> Deadline:
-        same = deadline.name == before.name and deadline.due_us == before.due_us
+        same = deadline.name == name and deadline.due_us == was.due_us
         if not same or telling in deadline.told:
             return deadline
         return msgspec.structs.replace(deadline, told=(*deadline.told, telling))
 
-    return msgspec.structs.replace(step, deadlines=tuple(marked(d) for d in step.deadlines))
+    return msgspec.structs.replace(data, deadlines=tuple(marked(d) for d in data.deadlines))

@@ -23,6 +23,7 @@ MAX_BYTES = 256 * 1024
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Line = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Text = Annotated[str, msgspec.Meta(max_length=20_000)]
 
 
@@ -90,7 +91,7 @@ class Order(_Message, frozen=True, kw_only=True, tag="order"):
 class Redo(_Message, frozen=True, kw_only=True, tag="redo"):
     """The reply does not do: again, by `due`."""
 
-    reason: Line
+    reason: Reason
     due: str = ""
 
 
@@ -110,7 +111,7 @@ class ReturnGranted(_Message, frozen=True, kw_only=True, tag="return-granted"):
 class ReturnRefused(_Message, frozen=True, kw_only=True, tag="return-refused"):
     """It does not: the order stays here."""
 
-    reason: Line
+    reason: Reason
     due: str = ""
 
 
