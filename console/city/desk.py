@@ -42,6 +42,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 def about(request: Request) -> Response:
     city = city_of(request)
     actor = known(request, "desk").actor
+    ground = city.store.features.layer("jurisdiction")
     viewer = Who(
         who=actor.who,
         role=actor.role,
@@ -54,6 +55,7 @@ def about(request: Request) -> Response:
             title=city.name,
             code=city.code,
             site=city.site,
+            extent=None if ground is None else ground.bbox,
             scenarios=tuple(city.packs),
             now_us=city.clock.wall_us(),
             viewer=viewer,
