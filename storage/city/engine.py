@@ -205,6 +205,7 @@ _MANY = 64
 def staged(cursor: Any, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Of PostgreSQL: a temporary table with these rows; answers its name."""
     spare, names = f"spare_{table.name}", ", ".join(_quoted(columns))
+    cursor.execute(f"DROP TABLE IF EXISTS {spare}")  # of the same transaction
     cursor.execute(
         f'CREATE TEMP TABLE {spare} ON COMMIT DROP AS SELECT {names} FROM "{table.name}" WITH NO DATA'
     )
