@@ -70,9 +70,6 @@ class CaseTables:
             folded.add(event)
         writes.write(folded)
 
-    def project_imports(self, connection: Connection, events: Sequence[Event]) -> None:
-        """RegisterImported of what='appeal': reads the batch and calls `bulk`."""
-
     def bulk(
         self,
         connection: Connection,

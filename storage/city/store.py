@@ -19,6 +19,7 @@ from events.bus import Record
 from events.errors import EventRefused, StorageError, StoreAway
 from events.events import Event
 from ingest.credentials import Credentials
+from storage.city.appeals import AppealTables
 from storage.city.cases import CaseTables
 from storage.city.desk import DeskTables
 from storage.city.engine import opened, upsert, writing
@@ -84,12 +85,13 @@ class CityStore:
         self.features = FeatureTables(self._engine, objects)
         self.registers = RegisterTables(self._engine, objects, vault)
         self.cases = CaseTables(self._engine, self.features, zone)
+        self.appeals = AppealTables(self._engine, objects, vault, self.cases)
         self.desk = DeskTables(self._engine)
         # By family, in the order in which they are asked.
         self._projections: Mapping[str, Sequence[Projection]] = {
             "place": (self.features.project,),
-            "register": (self.registers.project, self.cases.project_imports),
-            "case": (self.cases.project,),
+            "register": (self.registers.project, self.appeals.project_imports),
+            "case": (self.cases.project, self.appeals.project),
             "desk": (self.desk.project,),
             "alert": (self.features.project_alerts,),
             "judgement": (self.features.project_alerts,),
