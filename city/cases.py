@@ -7,6 +7,9 @@ from events.civic import CaseOpened, CaseStepped, Deadline, Fact
 from events.errors import IllegalTransition
 from events.payload import Place
 
+HANDLED = "handled"
+"""Key of a step's detail: who signed it has handled the case, as who signs a `handle`."""
+
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """A case as of its last step."""
@@ -48,7 +51,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     last_action: str = "open"
     last_by: str = ""
     handled_by: str = ""
-    """Who signed the last `handle`: who checks must be somebody else."""
+    """Who signed the last step that handles: who checks must be somebody else."""
     counts: dict[str, int] = {}
     """How often each action was taken."""
     detail: dict[str, Fact] = {}
@@ -134,7 +137,7 @@ def stepped(case: Case, version: int, time_us: int, data: CaseStepped) -> Case:
         closed_us=(case.closed_us or time_us) if data.final else 0,
         last_action=data.action,
         last_by=data.who,
-        handled_by=data.who if data.action == "handle" else case.handled_by,
+        handled_by=data.who if data.action == "handle" or data.detail.get(HANDLED) else case.handled_by,
         counts=case.counts | {data.action: case.counts.get(data.action, 0) + 1},
         detail=case.detail | data.detail,
     )

@@ -5,6 +5,7 @@ packs["matter"] = load(Path("ours.toml"))
 data = open_case(packs["matter"], Opening(category="0203", ...), now_us, calendar)
 """
 
+import re
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +26,8 @@ from events.errors import ConfigError
 SHIPPED = Path(__file__).parent / "packs"
 NAMES = ("video", "matter", "appeal")
 """The packs that come with Linli."""
+_AT = re.compile(r"at `\$\.(\w+)(?:\[(\d+)\]|\.?([a-z0-9-]*))")
+"""The place of what does not fit the types, as msgspec says it."""
 
 
 def load(path: Path) -> Pack:
@@ -39,11 +42,15 @@ def load(path: Path) -> Pack:
         pack = msgspec.toml.decode(text, type=Pack)
     except OSError as e:
         raise ConfigError(f"{path}: the pack cannot be read ({e.strerror})") from None
+    except msgspec.ValidationError as e:
+        at = _AT.search(str(e))
+        line = _line(text.decode().splitlines(), at[1], int(at[2]) if at[2] else at[3] or "") if at else 1
+        raise ConfigError(f"{path}:{line}: {e}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: {e}") from None
-    found = problems(pack)
-    if found:
-        raise ConfigError("\n".join(f"{path}: {problem}" for problem in found))
+    if found := problems(pack):
+        lines = text.decode().splitlines()
+        raise ConfigError("\n".join(f"{path}:{_line(lines, p.part, p.at)}: {p.text}" for p in found))
     return msgspec.structs.replace(pack, digest=sha256(text).hexdigest())
 
 
@@ -65,3 +72,20 @@ def chosen(paths: Mapping[str, Path]) -> dict[str, Pack]:
             raise ConfigError(f"{path}: its id is {pack.id!r}, and it is given for {id!r}; make them one")
         packs[id] = pack
     return packs
+
+
+def _line(lines: list[str], part: str, at: str | int) -> int:
+    """The line in which a part of the file begins, as well as it can be found: 1 where it cannot."""
+    if isinstance(at, int):
+        heads = [number for number, line in enumerate(lines, 1) if line.strip() == f"[[{part}]]"]
+        return heads[at] if at < len(heads) else 1
+    inside = not part
+    for number, line in enumerate(lines, 1):
+        head = re.match(r"^\[+([^]]+)\]", line)
+        if head:
+            if at and head[1] == f"{part}.{at}":
+                return number
+            inside = head[1] == part
+        elif inside and re.match(rf"^\s*{re.escape(at)}\s*=", line):
+            return number
+    return next((number for number, line in enumerate(lines, 1) if line.strip() == f"[{part}]"), 1)

@@ -134,6 +134,8 @@ class Action(Part, frozen=True, kw_only=True):
     at_most: float = 0.0
     """Largest `amount`; 0: no bound."""
     level: Literal["", "up", "down", "any"] = ""
+    handles: bool = False
+    """Who takes it has handled the case; see the guard not-handler."""
     holder: Literal["keep", "set", "clear"] = "keep"
     """set: as the step says; clear: the level's desk has it."""
     mark: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from city import clocks
-from city.cases import Case
+from city.cases import HANDLED, Case
 from city.clocks import Calendar
 from city.scenario import ALL, BACK, LEVELS, SAME, Action, Clock, Level, Need, Opening, Pack, Rule, Step
 from events.civic import CaseOpened, CaseStepped, Deadline, Fact
@@ -118,6 +118,10 @@ def step(pack: Pack, case: Case, request: Step, now_us: int, calendar: Calendar)
     else:
         _count(pack, action, case, running, now_us)
     detail: dict[str, Fact] = dict(request.detail)
+    if action.handles:
+        detail[HANDLED] = True
+    if request.amount:
+        detail["amount"] = request.amount
     if pack.states[state].aside and state != case.state:
         detail[BACK_FACT] = case.state
     detail |= _year(running.values(), calendar, case.detail.get(YEAR_FACT, 0))
