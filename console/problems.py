@@ -1,5 +1,6 @@
 """Refusals as `application/problem+json` (RFC 9457): what is wrong, which parameter, and the mend."""
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
@@ -29,17 +30,24 @@ _TITLES = {
 class Problem(Exception):
     """Ends a request with a problem document.
 
-    `parameter` names what the caller must change; `headers` go with the answer (Retry-After ...).
+    `parameter` names what the caller must change; `headers` go with the answer (Retry-After ...); `more` are
+    members of the document beside the usual ones.
     """
 
     def __init__(
-        self, status: int, detail: str, parameter: str = "", headers: dict[str, str] | None = None
+        self,
+        status: int,
+        detail: str,
+        parameter: str = "",
+        headers: dict[str, str] | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.parameter = parameter
         self.headers = headers or {}
+        self.more = more or {}
 
     def response(self) -> Response:
         """The answer to send."""
@@ -51,6 +59,7 @@ class Problem(Exception):
         }
         if self.parameter:
             body["parameter"] = self.parameter
+        body |= self.more
         return Response(
             msgspec.json.encode(body), self.status, self.headers, media_type="application/problem+json"
         )

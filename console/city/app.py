@@ -25,6 +25,7 @@ from events.errors import (
     LinliError,
     MissingValue,
     NoSuchThing,
+    NotShownYet,
     OutsideCity,
     VersionConflict,
 )
@@ -60,6 +61,8 @@ _SCHEMA = {
         "status": {"type": "integer", "examples": [409]},
         "detail": {"type": "string", "description": "What is wrong, and the mend."},
         "parameter": {"type": "string", "description": "What the caller must change."},
+        "thing": {"type": "string", "description": "With 503: what has been kept all the same ..."},
+        "version": {"type": "integer", "description": "... and as which version. Do not send it again."},
     },
 }
 _STATUS: tuple[tuple[tuple[type[LinliError], ...], int], ...] = (
@@ -151,6 +154,9 @@ async def _on_linli_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, LinliError)
     if isinstance(error, MissingValue):
         return Problem(422, str(error), error.field).response()
+    if isinstance(error, NotShownYet):
+        more = {"thing": error.thing, "version": error.version}
+        return Problem(503, str(error), headers={"retry-after": "5"}, more=more).response()
     for kinds, status in _STATUS:
         if isinstance(error, kinds):
             return Problem(status, str(error)).response()
