@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import msgspec
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, Table, select
 
 from city.cases import Case
 from city.closure import bit
@@ -19,9 +19,9 @@ from events import codec
 from events.civic import CaseOpened, CaseStepped
 from events.events import Event
 from events.payload import Place
-from storage.city.casecounts import Days
+from storage.city.casecounts import BY_CATEGORY, BY_COMMUNITY, BY_MONTH, BY_TOWN, SPOTS, Days
 from storage.city.casefigures import closure, overdue, recurring, row_query
-from storage.city.casefind import count, due, findings, near, page
+from storage.city.casefind import closed, count, due, findings, near, page, scenarios
 from storage.city.casequery import (
     CaseQuery,
     ClosureRow,
@@ -33,7 +33,7 @@ from storage.city.casequery import (
     SpotRow,
     StepRow,
 )
-from storage.city.casetables import CASES, STEPS, case_of
+from storage.city.casetables import CASES, FINDINGS, OPEN, ORGS, STEPS, case_of
 from storage.city.casewrites import CaseWrites, Folded, touched
 from storage.city.engine import load, reading
 from storage.city.features import FeatureTables
@@ -104,6 +104,12 @@ class CaseTables:
             )
         return len(fresh)
 
+    @staticmethod
+    def tables() -> tuple[Table, ...]:
+        """All that is of cases."""
+        sums = (BY_TOWN, BY_CATEGORY, BY_MONTH, BY_COMMUNITY, SPOTS)
+        return (CASES, OPEN, ORGS, STEPS, FINDINGS, *sums)
+
     # -- one case
 
     def case(self, id: str) -> Case | None:
@@ -147,6 +153,17 @@ class CaseTables:
         that was not told yet; the earliest first."""
         with reading(self._engine) as connection:
             return due(connection, before_us, limit)
+
+    def closed(self, scenario: str, before_us: int, after: str = "", limit: int = 500) -> Page:
+        """Cases of a scenario that came to their end before this time, the earliest first. `after`: of the
+        page before."""
+        with reading(self._engine) as connection:
+            return closed(connection, scenario, before_us, after, limit)
+
+    def scenarios(self) -> list[str]:
+        """Those of which there are cases."""
+        with reading(self._engine) as connection:
+            return scenarios(connection)
 
     def near(
         self, category: str, place: Place, metres: float, since_us: int, scenario: str = "", limit: int = 50

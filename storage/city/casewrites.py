@@ -29,6 +29,7 @@ from storage.city.casetables import (
     of_case,
     of_open,
     of_orgs,
+    plain_text,
 )
 from storage.city.engine import change, driver, is_postgres, load, merge, remove
 from storage.city.features import FeatureTables
@@ -207,12 +208,12 @@ def feature(case: Case) -> Feature | None:
     return Feature(
         id=case.case,
         what=case.scenario,
-        name=case.title,
-        parent=case.area,
+        name=plain_text(case.title),
+        parent=plain_text(case.area),
         geometry={"type": "Point", "coordinates": list(case.place)},
         properties={
-            "state": case.state,
-            "category": case.category,
+            "state": plain_text(case.state),
+            "category": plain_text(case.category),
             "severity": case.severity,
             "level": case.level,
             "final": case.final,

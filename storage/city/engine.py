@@ -30,6 +30,7 @@ BUSY_S = 30.0
 """How long a transaction of SQLite waits for another process's."""
 _CACHE_KIB = 64 << 10
 _LINKS, _MORE = 6, 6
+_LOCK_KEY = 0x4C6B << 48 | 1
 _WRITE, _TURN, _MEANING = "city_write", "city_turn", "city_errors"
 """Options of an engine and its connections."""
 Meaning = Callable[[Exception], StorageError]
@@ -67,7 +68,7 @@ def is_postgres(connection: Connection | Engine) -> bool:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that writes; of SQLite the only one.
+    """A transaction that writes, the only one: numbers are given and sums are changed in it.
 
     Raises:
         StorageError: of the database; nothing was written.
@@ -75,6 +76,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
     with _turn(engine), engine.connect() as connection:
         connection = connection.execution_options(**{_WRITE: True})
         with connection.begin():
+            if is_postgres(connection):
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
             yield connection
 
 
