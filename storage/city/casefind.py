@@ -51,6 +51,27 @@ def due(connection: Connection, before_us: int, limit: int) -> list[Case]:
     return _docs(connection, connection.execute(asked).scalars())
 
 
+def closed(connection: Connection, scenario: str, before_us: int, after: str, limit: int) -> Page:
+    """`CaseTables.closed`."""
+    at, id_ = CASES.c.closed_us, CASES.c.case
+    asked = select(id_, at).where(CASES.c.scenario == scenario, at > 0, at < before_us)
+    if after:
+        asked = asked.where(tuple_(at, id_) > _token(after))
+    found = connection.execute(asked.order_by(at, id_).limit(limit + 1)).all()
+    return _page(connection, [(id_, at) for id_, at in found], limit)
+
+
+def scenarios(connection: Connection) -> list[str]:
+    """`CaseTables.scenarios`: the next one after each, by the index."""
+    found: list[str] = []
+    while True:
+        asked = select(func.min(CASES.c.scenario)).where(CASES.c.scenario > (found[-1] if found else ""))
+        following = connection.execute(asked).scalar()
+        if following is None:
+            return found
+        found.append(str(following))
+
+
 def near(connection: Connection, query: CaseQuery, place: Place, metres: float) -> list[Case]:
     """`CaseTables.near`."""
     lon, lat = place
