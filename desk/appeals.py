@@ -12,36 +12,32 @@ it. What is the same as another is linked to it, and is answered when that is.
 import logging
 import secrets
 from base64 import b32hexencode
-from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Literal
 
 import msgspec
 
 from city.cases import Case
-from city.duplicates import WEIGHTS, Likeness, Link, Said, Weights, best, compare, reachable
+from city.duplicates import WEIGHTS, Link, Weights
 from city.rights import OWN, Actor, system
 from city.scenario import Opening, Step
 from city.services import Services, shipped
+from desk.appeallinks import LINKED, SCENARIO, Linker
 from desk.cases import CaseDesk
-from desk.gazetteer import Gazetteer, middle, plain
+from desk.gazetteer import Gazetteer, middle
 from desk.words import Words, WordsBox
 from events.civic import CaseStepped, Fact
 from events.clock import Clock
 from events.errors import IllegalTransition, MissingValue, NoSuchThing, VersionConflict
 from events.payload import Place
-from storage.city.casequery import CaseQuery
 from storage.city.store import CityStore
 from storage.city.vault import Vault
 
 log = logging.getLogger(__name__)
 
-SCENARIO = "appeal"
-RECEIVED, LINKED, ANSWERED = "received", "linked", "answered"
-"""States of the pack that the intake has to do with."""
+RECEIVED = "received"
+"""State of the pack in which an appeal begins."""
 ME = system("intake")
-_COMPARED = 200
-"""Earlier appeals with which a new one is compared, at most."""
 _GRID_DIGITS = 12
 _ANSWERS = frozenset(("answer", "answer-at-once", "refuse", "reject", "resolve"))
 """Actions of which the note is for the citizen."""
@@ -105,14 +101,13 @@ class Appeals:
         services: Services | None = None,
         weights: Weights = WEIGHTS,
     ) -> None:
+        self.links = Linker(store, box, vault, weights)
         self.services = services or shipped()
         self.gazetteer = Gazetteer(store.features)
         self._desk = desk
         self._store = store
-        self._box = box
         self._vault = vault
         self._clock = clock
-        self._weights = weights
 
     # -- taking in
 
@@ -180,7 +175,7 @@ class Appeals:
         return self._sure(found.place, found.area) if found else (None, report.area)
 
     def _sure(self, place: Place | None, area: str) -> tuple[Place | None, str]:
-        """A building's place, unless it lies outside everything: then the jurisdiction it is said to be in."""
+        """A building's place, unless it lies outside of everything: then where it is said to be."""
         return (place, "") if place is not None and self._store.features.locate(*place) else (None, area)
 
     def _of_address_id(self, id_: str) -> tuple[Place | None, str]:
@@ -206,7 +201,7 @@ class Appeals:
         """
         if case.version or case.state != RECEIVED or case.scenario != SCENARIO:
             return case, None
-        link = self.find(case, words)
+        link = self.links.find(case, words)
         step = self._settling(case, link)
         if step is None:
             return case, link
@@ -220,61 +215,12 @@ class Appeals:
         facts: dict[str, Fact] = {}
         if link is not None:
             facts = {"score": round(link.likeness.score, 3), "why": link.likeness.text}
-            if link.likeness.score >= self._weights.linked_at:
+            if link.likeness.score >= self.links.weights.linked_at:
                 return Step(action="link", other=link.of, detail=facts, note=link.likeness.text)
             facts["similar"] = link.of
         if not is_placed(case):
             return None
         return Step(action="place", area=case.area, place=case.place, detail=facts)
-
-    # -- duplicates
-
-    def find(self, case: Case, words: Words | None = None) -> Link | None:
-        """The open appeal that this one is most like, if any is like enough to be shown."""
-        new = said(case, self._caller(case, words))
-        return best(new, self._before(new), self._weights)
-
-    def compare(self, one: Case, other: Case) -> Likeness:
-        """How much two are the same, and why."""
-        return compare(said(one, self._caller(one)), said(other, self._caller(other)), self._weights)
-
-    def _before(self, new: Said) -> Iterator[Said]:
-        """Open appeals with which a comparison can come to anything; who called is looked up only where that
-        would decide."""
-        for other in self._candidates(new):
-            head = other if other.state != LINKED else self._store.cases.case(other.other)
-            if head is None or head.final or head.case == new.case:
-                continue
-            known = said(other)
-            if new.caller and reachable(new, known, self._weights):
-                known = msgspec.structs.replace(known, caller=self._caller(other))
-            # What is like a linked one is linked to the same head.
-            yield msgspec.structs.replace(known, case=head.case)
-
-    def _candidates(self, new: Said) -> list[Case]:
-        since = new.time_us - int(self._weights.window_days * 86_400e6)
-        found: dict[str, Case] = {}
-        if new.place is not None:
-            near = self._store.cases.near(
-                new.category, new.place, 3 * self._weights.reach_m, since, SCENARIO, _COMPARED
-            )
-            found = {case.case: case for case in near}
-        if new.caller:  # what has no place, or a new one without, can only be of the same caller
-            query = CaseQuery(scenario=SCENARIO, category=new.category, since_us=since, open=True)
-            for case in self._store.cases.page(query, limit=_COMPARED).cases:
-                if new.place is None or case.place is None:
-                    found[case.case] = case
-        return [case for case in found.values() if case.case != new.case and case.opened_us <= new.time_us]
-
-    def _caller(self, case: Case, words: Words | None = None) -> bytes:
-        if words is None and case.sealed:
-            words = self._box.read(case.case, case.sealed)
-        return self.caller(words) if words else b""
-
-    def caller(self, words: Words) -> bytes:
-        """The blind index of who called; empty: they left no way to be reached."""
-        way = plain(words.phone) or plain(words.email)
-        return self._vault.blind(f"caller:{way}") if way else b""
 
     # -- what the citizen sees and says
 
@@ -331,18 +277,6 @@ def token(secret: bytes) -> str:
 def is_placed(case: Case) -> bool:
     """Whether somebody can be sent: it has a place, or lies in a community."""
     return case.place is not None or len(case.area) >= _GRID_DIGITS
-
-
-def said(case: Case, caller: bytes = b"") -> Said:
-    """What an appeal is compared by."""
-    return Said(
-        case=case.case,
-        category=case.category,
-        time_us=case.opened_us,
-        place=case.place,
-        channel=case.channel,
-        caller=caller,
-    )
 
 
 def _word(marks: tuple[str, ...], yes: str, no: str) -> bool | None:
