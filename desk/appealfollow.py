@@ -1,7 +1,7 @@
-"""What follows for appeals from what happens: they are placed and linked, and answered when what they wait for
-is at its end.
+"""What follows for appeals from what happens: they are placed and linked, and answered when what they wait
+for is at its end.
 
-Each event may come again, and from a desk that was killed in between it does: what was done is not done again.
+Each event may come again, and does after a desk was killed in between: what was done is not done again.
 """
 
 import logging
