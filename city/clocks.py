@@ -166,6 +166,9 @@ def resumed(deadline: Deadline, now_us: int, warn: float, calendar: Calendar) ->
     if not deadline.stopped_us or deadline.met_us:
         return deadline
     end = due(now_us, deadline.kind, deadline.left, calendar)
+    if end < now_us and deadline.left >= 0:
+        # It was stopped on its last working day, and today nobody works any more: tomorrow is that day.
+        end = due(now_us, deadline.kind, deadline.left + 1, calendar)
     return ending(msgspec.structs.replace(deadline, stopped_us=0, left=0.0), end, warn, calendar)
 
 
