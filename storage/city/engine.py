@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert
+from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
@@ -42,16 +42,24 @@ _SETTINGS: Mapping[str, str] = {
 }
 
 
-def opened(where: "Path | str | Address", login: Credentials | None = None) -> Engine:
+def opened(
+    where: "Path | str | Address",
+    login: Credentials | None = None,
+    metadata: MetaData = METADATA,
+    pragmas: Sequence[str] = (),
+) -> Engine:
     """An engine for the file or address, its tables there.
+
+    Args:
+        pragmas: of SQLite, besides those of every file here.
 
     Raises:
         ConfigError: the address is none.
         StorageError: it cannot be opened, or is not ours (StoreAway: the server does not answer).
     """
-    engine = _of_file(where) if isinstance(where, Path) else _of_server(where, login)
+    engine = _of_file(where, pragmas) if isinstance(where, Path) else _of_server(where, login)
     try:
-        METADATA.create_all(engine)
+        metadata.create_all(engine)
     except SQLAlchemyError as e:
         engine.dispose()
         raise StorageError(f"the city's store cannot be opened: {e}") from e
@@ -246,7 +254,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
         connection.execute(insert(table), [dict(row) for row in rows])
 
 
-def _of_file(path: Path) -> Engine:
+def _of_file(path: Path, pragmas: Sequence[str] = ()) -> Engine:
     def connect() -> sqlite3.Connection:
         # Without a level the driver begins nothing by itself: `_begin` does.
         link = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
@@ -254,6 +262,7 @@ def _of_file(path: Path) -> Engine:
             for pragma in (
                 *("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"),
                 *(f"cache_size = -{_CACHE_KIB}", "temp_store = MEMORY", "journal_size_limit = 67108864"),
+                *pragmas,
             ):
                 link.execute(f"PRAGMA {pragma}")
         except sqlite3.Error as e:

@@ -1,4 +1,327 @@
-"""Being built: keys of what is said of persons."""
+"""The vault: a key of its own for everything that is said of a person, so that it can be erased for good.
+
+What is sealed may lie in many places (objects, the store, copies and backups of both). Its key lies here
+alone, wrapped under the master key; once the key is destroyed, none of the copies can be read. The vault is
+not part of the store: a store that is built again from the log finds the keys that are left, and no others.
+
+Sealed bytes are `L1`, a nonce of 12 bytes, and AES-256-GCM's output, with the entry's name as associated
+data: what was sealed for one entry cannot pass for another's. The master key is a file of mode 600; keys for
+wrapping and for the blind index are derived from it (HKDF-SHA256, RFC 5869).
+
+**Erasing, exactly.** In SQLite the page is overwritten (`secure_delete`) and the write-ahead log truncated:
+the key is in no file afterwards. PostgreSQL keeps old rows in its own log and in backups for a time. Whatever
+is left anywhere is wrapped under the master key: `rewrap` under a new one and the destruction of the old make
+it unreadable, too.
+"""
+
+import base64
+import hmac
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sqlalchemy import Column, Connection, LargeBinary, MetaData, String, Table, select, update
+
+from events.errors import ConfigError, StorageError
+from ingest.credentials import Credentials
+from storage.city.engine import driver, is_postgres, opened, reading, upsert, writing
+
+if TYPE_CHECKING:
+    from storage.pglink import Address
+
+VAULT = MetaData()
+KEYS = Table(
+    "vault_keys",
+    VAULT,
+    Column("entry", String(collation=None), primary_key=True),
+    Column("wrapped", LargeBinary),  # NULL: destroyed; the entry is never given another key
+    sqlite_with_rowid=False,
+)
+CHECK = Table(
+    "vault_master",
+    VAULT,
+    Column("name", String, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+MASTER_BYTES = 32
+_MARK = b"L1"
+_NONCE = 12
+_AT_ONCE = 5000
+_CHECKPOINTS = 50
+_PRAGMAS = ("synchronous = FULL", "secure_delete = ON")
 
 
-class Vault: ...
+def make_master(path: Path) -> None:
+    """Make a master key in a new file of mode 600.
+
+    Raises:
+        ConfigError: the file is there already, or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ConfigError(f"{path} is there already; a vault's key is never overwritten") from None
+    except OSError as e:
+        raise ConfigError(f"{path} cannot be written: {e.strerror}") from None
+    with os.fdopen(file, "w") as out:
+        out.write(secrets.token_hex(MASTER_BYTES) + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def read_master(path: Path) -> bytes:
+    """The master key in a file of mode 600: 64 hexadecimal digits.
+
+    Raises:
+        ConfigError: it is not there, others may read it, or it is none. Never shows what is in it.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            raise ConfigError(f"others may read the vault's key {path}; run `chmod 600 {path}`")
+        master = bytes.fromhex(path.read_text().strip())
+    except OSError as e:
+        raise ConfigError(f"the vault's key {path} cannot be read: {e.strerror}") from None
+    except ValueError:
+        master = b""
+    if len(master) != MASTER_BYTES:
+        raise ConfigError(
+            f"{path} is no vault's key: it holds 64 hexadecimal digits; `linli registers key new` makes one"
+        )
+    return master
+
+
+class Vault:
+    """See the module's text. From any thread, and from several processes at once.
+
+    Args:
+        where: an SQLite file, or `postgresql://[user@]host[:port]/database`.
+        master: the master key, 32 bytes (`read_master`).
+
+    Raises:
+        ConfigError: the master key is not the one that the vault was begun with.
+        StorageError: it cannot be opened.
+    """
+
+    def __init__(
+        self, where: "Path | str | Address", master: bytes, login: Credentials | None = None
+    ) -> None:
+        self._where = where
+        self._wrap = AESGCM(_derived(master, b"wrap"))
+        self._blind = _derived(master, b"blind")
+        self._engine = opened(where, login, VAULT, _PRAGMAS)
+        if isinstance(where, Path):
+            where.chmod(0o600)
+        self._check(_derived(master, b"check"))
+
+    def __repr__(self) -> str:
+        return f"Vault({self._where})"
+
+    def seal(self, entry: str, plain: bytes) -> bytes:
+        """Encrypted under the entry's key, which is made the first time.
+
+        Raises:
+            StorageError: the entry was erased, or the vault cannot be read or written.
+        """
+        return self.seal_many([entry], [plain])[0]
+
+    def open(self, entry: str, sealed: bytes) -> bytes | None:
+        """What was sealed; None: the entry was erased (or never had a key here).
+
+        Raises:
+            StorageError: it was not sealed for this entry, or is damaged.
+        """
+        return self.open_many([entry], [sealed])[0]
+
+    def seal_many(self, entries: Sequence[str], plains: Sequence[bytes]) -> list[bytes]:
+        """As `seal`, each under its own entry's key; all keys are durable when this returns."""
+        keys = self._keys(entries)
+        nonces = os.urandom(_NONCE * len(entries))
+        sealed = []
+        for n, (entry, plain) in enumerate(zip(entries, plains, strict=True)):
+            nonce = nonces[n * _NONCE : (n + 1) * _NONCE]
+            sealed.append(_MARK + nonce + AESGCM(keys[entry]).encrypt(nonce, plain, entry.encode()))
+        return sealed
+
+    def open_many(self, entries: Sequence[str], sealed: Sequence[bytes]) -> list[bytes | None]:
+        """As `open`, in the same order."""
+        keys: dict[str, bytes] = {}
+        with reading(self._engine) as connection:
+            for first in range(0, len(entries), _AT_ONCE):
+                keys |= self._known(connection, entries[first : first + _AT_ONCE])
+        return [
+            _opened(keys[entry], entry, body) if keys.get(entry) else None
+            for entry, body in zip(entries, sealed, strict=True)
+        ]
+
+    def erase(self, entry: str) -> bool:
+        """Destroy the entry's key for good; whether there was one. It never gets another.
+
+        Raises:
+            StorageError: it was not destroyed, or may still be in the file; to be done again.
+        """
+        with writing(self._engine) as connection:
+            known = connection.execute(select(KEYS.c.wrapped).where(KEYS.c.entry == entry)).fetchone()
+            if known is not None and known.wrapped is not None:  # zeros first: the same length, in place
+                zeros = bytes(len(known.wrapped))
+                connection.execute(update(KEYS).where(KEYS.c.entry == entry).values(wrapped=zeros))
+            upsert(connection, KEYS, [{"entry": entry, "wrapped": None}])
+        self._forget()
+        return known is not None and known.wrapped is not None
+
+    def blind(self, text: str) -> bytes:
+        """16 bytes by which the same text is found again, and which tell nobody without the key what it is
+        (HMAC-SHA256, cut)."""
+        return hmac.digest(self._blind, text.encode(), "sha256")[:16]
+
+    def rewrap(self, master: bytes) -> int:
+        """Wrap all keys under another master key; answers how many. The blind index changes with it: what was
+        stored of it has to be made anew.
+
+        Raises:
+            StorageError: nothing was changed.
+        """
+        wrap, count = AESGCM(_derived(master, b"wrap")), 0
+        with writing(self._engine) as connection:
+            rows = connection.execute(select(KEYS).where(KEYS.c.wrapped.is_not(None))).fetchall()
+            for first in range(0, len(rows), _AT_ONCE):
+                part = rows[first : first + _AT_ONCE]
+                upsert(
+                    connection,
+                    KEYS,
+                    [
+                        {"entry": entry, "wrapped": _wrapped(wrap, entry, self._unwrapped(entry, wrapped))}
+                        for entry, wrapped in part
+                    ],
+                )
+                count += len(part)
+            upsert(connection, CHECK, [{"name": "check", "value": _derived(master, b"check")}])
+        self._wrap, self._blind = wrap, _derived(master, b"blind")
+        self._forget()
+        return count
+
+    def close(self) -> None:
+        """Release the file or connections."""
+        self._engine.dispose()
+
+    def _check(self, value: bytes) -> None:
+        with writing(self._engine) as connection:
+            found = connection.execute(select(CHECK.c.value).where(CHECK.c.name == "check")).scalar()
+            if found is None:
+                upsert(connection, CHECK, [{"name": "check", "value": value}])
+        if found is not None and not hmac.compare_digest(bytes(found), value):
+            self.close()
+            raise ConfigError(f"the vault {self._where} was begun with another key; give that one")
+
+    def _keys(self, entries: Sequence[str]) -> dict[str, bytes]:
+        """The keys of all entries, made where there are none."""
+        keys: dict[str, bytes] = {}
+        for first in range(0, len(entries), _AT_ONCE):
+            part = list(dict.fromkeys(entries[first : first + _AT_ONCE]))
+            with reading(self._engine) as connection:
+                found = self._known(connection, part)
+            if missing := sorted(entry for entry in part if entry not in found):
+                with writing(self._engine) as connection:
+                    self._make(connection, missing)
+                    found |= self._known(connection, missing)
+            keys |= found
+        if gone := next((entry for entry, key in keys.items() if not key), ""):
+            raise StorageError(
+                f"{gone.partition(':')[0]} {gone[:60]} was erased; what is new needs a new entry"
+            )
+        return keys
+
+    def _make(self, connection: Connection, entries: Sequence[str]) -> None:
+        fresh = os.urandom(MASTER_BYTES * len(entries))
+        rows = [
+            (entry, _wrapped(self._wrap, entry, fresh[n * MASTER_BYTES : (n + 1) * MASTER_BYTES]))
+            for n, entry in enumerate(entries)
+        ]
+        with driver(connection) as cursor:
+            if is_postgres(connection):
+                cursor.execute(
+                    "INSERT INTO vault_keys SELECT * FROM unnest(%s::text[], %s::bytea[]) "
+                    "ON CONFLICT DO NOTHING",
+                    ([entry for entry, _ in rows], [wrapped for _, wrapped in rows]),
+                )
+            else:
+                cursor.executemany("INSERT INTO vault_keys VALUES (?, ?) ON CONFLICT DO NOTHING", rows)
+
+    def _known(self, connection: Connection, entries: Sequence[str]) -> dict[str, bytes]:
+        """Entry -> its key, b"" if it was erased; those without are not in it."""
+        with driver(connection) as cursor:
+            if is_postgres(connection):
+                cursor.execute(
+                    "SELECT entry, wrapped FROM vault_keys WHERE entry = ANY(%s)", (list(entries),)
+                )
+            else:
+                marks = ",".join("?" * len(entries))
+                cursor.execute(
+                    f"SELECT entry, wrapped FROM vault_keys WHERE entry IN ({marks})", list(entries)
+                )
+            rows: list[Any] = cursor.fetchall()
+        return {entry: self._unwrapped(entry, wrapped) if wrapped else b"" for entry, wrapped in rows}
+
+    def _unwrapped(self, entry: str, wrapped: bytes) -> bytes:
+        try:
+            return self._wrap.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], entry.encode())
+        except InvalidTag:
+            raise StorageError(f"{self._where}: the key of {entry[:60]} is damaged") from None
+
+    def _forget(self) -> None:
+        """What was overwritten is in no file any more."""
+        raw = self._engine.raw_connection()
+        try:
+            link: Any = raw.driver_connection
+            if is_postgres(self._engine):
+                link.autocommit = True  # VACUUM is of no transaction
+                link.execute("VACUUM vault_keys")
+                link.autocommit = False
+                return
+            for _ in range(_CHECKPOINTS):
+                busy, _, _ = link.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy:
+                    return
+                threading.Event().wait(0.1)
+        finally:
+            raw.close()
+        raise StorageError(
+            f"{self._where}: erased, but somebody reads on and keeps the old page; erase again"
+        )
+
+
+def _derived(master: bytes, what: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"linli vault " + what).derive(master)
+
+
+def _wrapped(wrap: AESGCM, entry: str, key: bytes) -> bytes:
+    nonce = os.urandom(_NONCE)
+    return nonce + wrap.encrypt(nonce, key, entry.encode())
+
+
+def _opened(key: bytes, entry: str, sealed: bytes) -> bytes:
+    start = len(_MARK) + _NONCE
+    if not sealed.startswith(_MARK) or len(sealed) < start + 16:
+        raise StorageError(f"what is kept of {entry[:60]} was not sealed by a vault, or is damaged")
+    try:
+        return AESGCM(key).decrypt(sealed[len(_MARK) : start], sealed[start:], entry.encode())
+    except InvalidTag:
+        raise StorageError(
+            f"what is kept of {entry[:60]} was sealed for another entry, or is damaged"
+        ) from None
+
+
+def fingerprint(master: bytes) -> str:
+    """A short name for a master key that tells nothing of it."""
+    return base64.b32encode(sha256(b"linli vault name" + master).digest()[:5]).decode().lower()
