@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from starlette.requests import HTTPConnection
@@ -11,6 +12,7 @@ from city.clocks import Calendar
 from city.scenario import Pack
 from console.access import AccessPolicy, Sessions
 from console.accesslog import AccessLog
+from desk.appeals import Appeals
 from desk.cases import CaseDesk
 from desk.words import WordsBox
 from events.clock import Clock
@@ -49,6 +51,11 @@ class City(CityParts):
     policy: AccessPolicy
     sessions: Sessions
     log: AccessLog
+
+    @cached_property
+    def appeals(self) -> Appeals:
+        """The intake of appeals."""
+        return Appeals(self.cases, self.store, self.words, self.vault, self.clock)
 
     def midnight(self, day: date) -> int:
         """When the day begins here, microseconds since 1970."""
