@@ -1,8 +1,8 @@
 """Duty rosters: who is grid head here today, and now.
 
 A duty is a feature of `what = duty`: `parent` is the grid or community, `since` and `until` are its dates,
-and its properties say the role, the weekdays and the hours. The holder is a staff number or a grant's name, never
-a person's data.
+and its properties say the role, the weekdays and the hours. The holder is a staff number or a grant's name,
+never a person's data.
 """
 
 import re

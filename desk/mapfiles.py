@@ -149,9 +149,10 @@ def _columns(start: int, names: list[str], wkb: Any, columns: Sequence[Any]) -> 
 
 def _plain(column: Any) -> list[Any]:
     if column.dtype.kind == "M":
-        days = column.astype("datetime64[D]") == column
-        form = "D" if bool(np.all(days | np.isnat(column))) else "s"
-        return ["" if text == "NaT" else str(text) for text in np.datetime_as_string(column, unit=form)]
+        days = column.astype("datetime64[D]")
+        only_days = bool(np.all((days == column) | np.isnat(column)))
+        texts: list[str] = (days if only_days else column.astype("datetime64[s]")).astype(str).tolist()
+        return ["" if text == "NaT" else text for text in texts]
     if column.dtype.kind == "f":
         return [None if value != value else value for value in column.tolist()]
     return list(column.tolist())
@@ -233,5 +234,5 @@ def _points(pairs: Sequence[tuple[str, str]]) -> tuple[list[Any], list[str]]:
         except ValueError:
             problems[n] = f"longitude {lon!r} and latitude {lat!r} are not both numbers"
     whole = np.isfinite(numbers).all(axis=1)
-    points: list[Any] = np.where(whole, shapely.points(np.nan_to_num(numbers)), None).tolist()
-    return points, problems
+    points: list[Any] = shapely.points(np.nan_to_num(numbers)).tolist()
+    return [point if ok else None for point, ok in zip(points, whole.tolist(), strict=True)], problems

@@ -38,6 +38,7 @@ _SETTINGS: Mapping[str, str] = {
     "lock_timeout": "30s",
     "statement_timeout": "120s",
     "idle_in_transaction_session_timeout": "60s",
+    "work_mem": "32MB",  # ten thousand features are sorted in memory
     "jit": "off",  # its compiling takes longer than any query here
 }
 

@@ -56,7 +56,8 @@ class Query:
     def __init__(self, layer: Layer, window: Window, postgres: bool) -> None:
         self._postgres = postgres
         self._layer = layer.number
-        self._parts = [f"f.layer = {layer.number}"]
+        # With a box, SQLite is kept from the layer's other indexes: it thinks too well of them.
+        self._parts = [f"{'+' * (window.bbox is not None and not postgres)}f.layer = {layer.number}"]
         self._values: list[Any] = []
         if window.area:
             self._below(window.area)
