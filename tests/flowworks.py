@@ -25,7 +25,7 @@ from events.ids import event_id
 from events.media import parse_rfc3339
 from pipeline.projector import catch_up
 from storage.city.store import CityStore
-from storage.city.vault import Vault
+from storage.city.vault import MASTER_BYTES, Vault
 from storage.journal import Journal
 from storage.logbus import LogBus
 from storage.objects import FolderObjects
@@ -170,9 +170,9 @@ class Works:
         self.journal.append_next([Event(id=id, source=source, time_us=now, epoch=0, sequence=0, data=data)])
 
 
-def vault(_: Path) -> Vault:
-    """A vault in the folder."""
-    return Vault()
+def vault(folder: Path) -> Vault:
+    """The vault in the folder."""
+    return Vault(folder / "vault.db", b"\x07" * MASTER_BYTES)
 
 
 # -- what a box says

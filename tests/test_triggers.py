@@ -269,7 +269,7 @@ ALERTS = 120
 
 
 def test_whenever_it_is_killed_each_alert_is_one_case_with_each_step_once(tmp_path: Path) -> None:
-    """Killed fifteen times with two of them at work, over a journal that another process fills."""
+    """Killed ten times with two of them at work, over a journal that another process fills."""
     folder = tmp_path
 
     def work(stop: threading.Event) -> None:
@@ -289,7 +289,7 @@ def test_whenever_it_is_killed_each_alert_is_one_case_with_each_step_once(tmp_pa
         with sqlite3.connect(f"file:{folder / 'journal.db'}?mode=ro", uri=True) as db:
             return int(db.execute("SELECT count(*) FROM events WHERE family = 'case'").fetchone()[0])
 
-    for _ in range(15):
+    for _ in range(10):
         before = progress()
         life = Life(work)
         until(lambda: progress() >= min(before + 7, 3 * ALERTS), 30, "nothing happens")  # noqa: B023
