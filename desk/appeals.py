@@ -6,9 +6,11 @@
 
 Where it lies is found by its place, else by its address (`desk/gazetteer.py`); what cannot be placed stays
 received, until somebody does. A token is given to each caller and kept nowhere: the case's id is a hash of
-it. What is the same as another is linked to it, and is answered when that is.
+it, or (of one that has a number in its channel) it is the id with a proof that only the vault's key can make.
+What is the same as another is linked to it, and is answered when that is.
 """
 
+import hmac
 import logging
 import secrets
 from base64 import b32hexencode
@@ -39,6 +41,8 @@ RECEIVED = "received"
 """State of the pack in which an appeal begins."""
 ME = system("intake")
 _GRID_DIGITS = 12
+_PROOF = 20
+"""Characters (100 bits)."""
 _ANSWERS = frozenset(("answer", "answer-at-once", "refuse", "reject", "resolve"))
 """Actions of which the note is for the citizen."""
 
@@ -62,6 +66,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     severity: str = "minor"
     words: Words = Words()
     """Everything that a person said; sealed before anything is journaled."""
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """By which an appeal is opened, and by which its citizen sees it."""
+
+    key: str
+    token: str
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,24 +130,30 @@ class Appeals:
             OutsideCity: its place lies in no jurisdiction.
             AccessDenied: this actor opens none, or not there.
             NotShownYet: it was opened, and the store is behind. Who has to know the token all the same uses
-                `prepare` and `take_as`.
+                `ticket` and `take_as`.
             StorageError: nothing was opened.
         """
-        return self.take_as(self.prepare(report, actor), report, actor)
+        return self.take_as(self.ticket(report, actor), report, actor)
 
-    def prepare(self, report: Report, actor: Actor) -> str:
-        """The token of an appeal that is to be taken in."""
-        channel = channel_of(report, actor)
+    def ticket(self, report: Report, actor: Actor) -> Ticket:
+        """Key and token of an appeal that is to be taken in; of one with a reference always the same."""
         if report.reference:
-            return self.token_of(channel, report.reference)
-        return token(secrets.token_bytes(17))
+            return self.ticket_of(channel_of(report, actor), report.reference)
+        chance = token(secrets.token_bytes(32))
+        return Ticket(chance, chance)
 
-    def token_of(self, channel: str, reference: str) -> str:
-        """The token of a channel's number: always the same, and known only to who has the vault."""
-        return token(self._vault.blind(f"token:{channel}:{reference}"))
+    def ticket_of(self, channel: str, reference: str) -> Ticket:
+        """The same for a channel's number."""
+        key = numbered(channel, reference)
+        case = self._desk.id_of(SCENARIO, key)
+        return Ticket(key, f"{case}-{self._proof(case)}")
 
-    def take_as(self, token: str, report: Report, actor: Actor) -> Taken:
-        """As `take`, with the token from `prepare`; the same one again takes nothing in."""
+    def _proof(self, case: str) -> str:
+        """The secret half of the token of a case that has a number."""
+        return token(self._vault.blind(f"token:{case}"))[:_PROOF]
+
+    def take_as(self, ticket: Ticket, report: Report, actor: Actor) -> Taken:
+        """As `take`, with what `ticket` gave; the same one again takes nothing in."""
         service = self.services.services.get(report.category)
         if service is None:
             raise MissingValue(f"there is no category {report.category[:40]!r} of appeals", "category")
@@ -156,10 +173,10 @@ class Appeals:
             detail={"kind": report.kind},
         )
         words = report.words if report.words != Words() else None
-        case = self._desk.open(SCENARIO, opening, actor, key=token, words=words)
+        case = self._desk.open(SCENARIO, opening, actor, key=ticket.key, words=words)
         case, link = self.settle(case, report.words)
         linked = case.other if case.state == LINKED else ""
-        return Taken(case=case, token=token, linked=linked, why=link.likeness.text if link else "")
+        return Taken(case=case, token=ticket.token, linked=linked, why=link.likeness.text if link else "")
 
     def place(self, report: Report) -> tuple[Place | None, str]:
         """Where it lies, as well as is known: a place and a jurisdiction's code.
@@ -226,10 +243,17 @@ class Appeals:
 
     def look(self, token: str) -> Seen:
         """The appeal of a token. Raises NoSuchThing."""
-        case = self._store.cases.case(self._desk.id_of(SCENARIO, token)) if token else None
+        case = self._store.cases.case(self.id_of(token))
         if case is None:
             raise NoSuchThing("no appeal has this token; look whether it was typed as it was given")
         return self.seen(case)
+
+    def id_of(self, token: str) -> str:
+        """Id of the case that a token is of, if it is of one; '': surely not."""
+        case, dash, proof = token.partition("-")
+        if not dash:
+            return self._desk.id_of(SCENARIO, token)
+        return case if hmac.compare_digest(proof.encode(), self._proof(case).encode()) else ""
 
     def seen(self, case: Case) -> Seen:
         """What its citizen may see of an appeal; of a linked one the other's answer, if it has none."""
@@ -267,6 +291,11 @@ class Appeals:
 def channel_of(report: Report, actor: Actor) -> str:
     """The channel that an appeal comes by: of a channel always its own."""
     return actor.org if actor.role in OWN else report.channel or actor.role.replace(" ", "-")
+
+
+def numbered(channel: str, reference: str) -> str:
+    """The key of a channel's number, by which it is the same appeal however often it comes."""
+    return f"{channel}:{reference}"
 
 
 def token(secret: bytes) -> str:

@@ -240,12 +240,4 @@ class CityStage:
 
 def made_vault(folder: Path) -> Vault:
     """A vault in the folder."""
-    return _Stub()  # type: ignore[return-value]
-
-
-class _Stub:
-    def seal(self, entry, plain):
-        return plain
-
-    def open(self, entry, sealed):
-        return sealed
+    return Vault(folder / "vault.db", bytes(range(32)))

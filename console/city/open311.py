@@ -31,7 +31,6 @@ from console.city.open311parts import (
 )
 from console.city.parameters import free_query
 from desk import open311
-from desk.appeallinks import SCENARIO
 from desk.appeals import Report
 from desk.open311 import ErrorShown, Open311Error
 from desk.open311form import Asked, Wanted, report, wanted
@@ -255,7 +254,7 @@ def token(
     check_jurisdiction(city, jurisdiction_id)
     if api_key:  # one that is wrong is told
         actor_of(request, api_key)
-    id_ = city.cases.id_of(SCENARIO, token)
+    id_ = city.appeals.id_of(token)
     if city.store.cases.case(id_) is None:
         raise Open311Error(404, "this token was not found; right after a report it may take a moment")
     return answered(format, "service_requests", [open311.TokenShown(id_, token)])
@@ -289,22 +288,22 @@ def _created(request: Request, format: str, fields: list[tuple[str, str]]) -> Re
     asked = report(fields, shipped())
     taken = _report(asked)
     appeals = city.appeals
-    token = appeals.prepare(taken, actor)
+    ticket = appeals.ticket(taken, actor)
     service = asked.service
     notice = said(service.notice, service.notice_zh, language_of(request)) or None
     try:
-        done = appeals.take_as(token, taken, actor)
+        done = appeals.take_as(ticket, taken, actor)
     except AccessDenied as error:
         refused(city, request, actor.who, "open311", request.url.path)
         raise Open311Error(403, str(error)) from error
     except NotShownYet:
         # The case is journaled; its id can be asked for by the token once the store has it.
-        later = open311.CreatedShown(token=token, service_notice=notice, account_id=None)
+        later = open311.CreatedShown(token=ticket.token, service_notice=notice, account_id=None)
         return answered(format, "service_requests", [later], 202)
     made = open311.CreatedShown(
         service_request_id=done.case.case, service_notice=notice, account_id=asked.account_id or None
     )
-    return answered(format, "service_requests", [made], headers={"linli-token": token})
+    return answered(format, "service_requests", [made], headers={"linli-token": ticket.token})
 
 
 def _report(asked: Asked) -> Report:
