@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, true
+from sqlalchemy import Engine, select, true
 
 from storage.city.casecounts import BY_CATEGORY, BY_COMMUNITY, BY_MONTH, BY_TOWN, SPOTS
 from storage.city.engine import opened, reading
@@ -15,11 +15,11 @@ _SUMS |= {SPOTS.name: SPOTS.c["count"]}
 Content = dict[str, list[tuple[Any, ...]]]
 
 
-def content(where: Path | str, prefix: str = "") -> Content:
+def content(where: Path | str | Engine, prefix: str = "") -> Content:
     """The rows of each table whose name begins so, in the order of their text. Figures that have come back to
     nothing are left out: they say the same as no row.
     """
-    engine = opened(where)
+    engine = where if isinstance(where, Engine) else opened(where)
     try:
         with reading(engine) as connection:
             return {
@@ -36,7 +36,8 @@ def content(where: Path | str, prefix: str = "") -> Content:
                 if table.name.startswith(prefix) and table.name not in _NOT_CONTENT
             }
     finally:
-        engine.dispose()
+        if engine is not where:
+            engine.dispose()
 
 
 def differences(one: Content, other: Content) -> list[str]:

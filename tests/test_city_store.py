@@ -1,10 +1,25 @@
 """The city's store on SQLite and on PostgreSQL with PostGIS: one contract, one content."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tests.contracts.city_store import CityStoreContract, Where
+from city.closure import FACTS
+from events.bus import Record
+from events.errors import ConfigError, StorageError, StoreAway
+from events.events import Event
+from storage.city.casequery import CaseQuery
+from storage.city.engine import is_postgres, writing
+from storage.city.metadata import METADATA
+from storage.city.store import CityStore
+from testbed.city_content import content, differences
+from tests.city_sequences import counted, sequences
+from tests.contracts.city_store import LOG, CityStoreContract, Where, folded, open_store, records
+
+DAYS = ("2025-01-01", "2027-12-31")
 
 
 class TestSqliteCityStore(CityStoreContract):
@@ -17,3 +32,69 @@ class TestPostgresCityStore(CityStoreContract):
     @pytest.fixture
     def where(self, database: str) -> Where:
         return database
+
+
+@pytest.fixture
+def both(tmp_path: Path, database: str) -> Iterator[dict[str, CityStore]]:
+    """One store of each kind, by its name."""
+    places: dict[str, Where] = {"sqlite": tmp_path / "city.db", "postgres": database}
+    made = {name: open_store(where, tmp_path) for name, where in places.items()}
+    yield made
+    for store in made.values():
+        store.close()
+
+
+@given(
+    sent=sequences(),
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    scenario=st.sampled_from(["", "matter"]),
+    area=st.sampled_from(["", "370481", "370481001", "370481001001", "370481001001G03"]),
+)
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_sequence_gives_the_same_on_both_stores_and_in_the_fold(
+    both: dict[str, CityStore], sent: list[Event], sizes: list[int], scenario: str, area: str
+) -> None:
+    cases = folded(sent)
+    contents = {}
+    for name, store in both.items():
+        _empty(store)
+        _in_batches(store, records(sent), sizes)
+        assert store.cases.cases(list(cases)) == cases, name
+        for by in ("town", "category", "scenario", "day", "month", "community"):
+            rows = store.cases.closure(scenario, *DAYS, by, area)
+            found = {row.key: tuple(getattr(row, fact) for fact in FACTS) for row in rows}
+            assert found == counted(cases.values(), by, scenario, area), (name, by)
+        late_us = max(case.updated_us for case in cases.values())
+        late = {id_ for id_, case in cases.items() if not case.final and 0 < case.due_us < late_us}
+        page = store.cases.page(CaseQuery(overdue_at_us=late_us, order="due"))
+        assert {case.case for case in page.cases} == late, name
+        contents[name] = content(store.cases._engine, "case")
+    assert differences(contents["sqlite"], contents["postgres"]) == []
+
+
+def _in_batches(store: CityStore, sent: Sequence[Record], sizes: Sequence[int]) -> None:
+    """The records in batches of these sizes; each begins with what came before."""
+    first = n = 0
+    while first < len(sent):
+        size = sizes[n % len(sizes)]
+        store.apply(LOG, sent[max(first - 1, 0) : first + size])
+        first, n = first + size, n + 1
+
+
+def _empty(store: CityStore) -> None:
+    with writing(store.cases._engine) as connection:
+        for table in reversed(METADATA.sorted_tables):
+            connection.execute(table.delete())
+        if not is_postgres(connection):
+            connection.exec_driver_sql("DELETE FROM city_feature_boxes")
+
+
+def test_what_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    with pytest.raises(StoreAway, match=r"127\.0\.0\.1:1/x does not answer") as away:
+        open_store("postgresql://u:secret@127.0.0.1:1/x", tmp_path)
+    assert "secret" not in str(away.value)
+    with pytest.raises(ConfigError, match="not of the form"):
+        open_store("nonsense", tmp_path)
+    (tmp_path / "city.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(StorageError, match="is damaged"):
+        open_store(tmp_path / "city.db", tmp_path)
