@@ -36,7 +36,7 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
     """Stair (单元)."""
     room: str = ""
     address: str = ""
-    """In full, by GB/T 23705's order: division, road or village, gate number, estate, building, unit, room."""
+    """In full, in GB/T 23705's order: division, road or village, gate, estate, building, unit, room."""
     use: str = "residential"
     area_m2: float = 0.0
 
