@@ -6,19 +6,17 @@ what the row asks for, raises before anything is made.
 
 from collections.abc import Callable, Iterable, Mapping
 
-import msgspec
-
 from city import clocks
 from city.cases import HANDLED, Case
 from city.clocks import Calendar
-from city.scenario import ALL, BACK, LEVELS, SAME, Action, Clock, Level, Need, Opening, Pack, Rule, Step
-from events.civic import CaseOpened, CaseStepped, Deadline, Fact
+from city.deadlines import YEAR_FACT as YEAR_FACT
+from city.deadlines import Running, Subject
+from city.scenario import BACK, LEVELS, SAME, Action, Level, Need, Opening, Pack, Step
+from events.civic import CaseOpened, CaseStepped, Fact
 from events.errors import IllegalTransition, MissingValue
 
 BACK_FACT = "back"
 """Key of a case's detail: the state to which an aside goes back."""
-YEAR_FACT = "unpublished"
-"""Key of a case's detail: a year whose holidays were not known when a deadline was counted; 0: known."""
 
 GUARDS: Mapping[str, tuple[Callable[[Case, Step], bool], str]] = {
     "not-handler": (
@@ -60,11 +58,10 @@ def open_case(pack: Pack, request: Opening, now_us: int, calendar: Calendar) -> 
         if not getattr(request, need):
             raise MissingValue(f"a case of {pack.id} needs {need}", need)
     level = request.level or rule.level
-    case = _Subject(request.category, request.code_system, request.severity, level, request.channel)
-    running: dict[str, Deadline] = {}
-    for name in rule.start:
-        _start(pack, running, name, case, now_us, calendar, request.due_us)
-    _cap(pack, running, calendar)
+    subject = Subject(request.category, request.code_system, request.severity, level, request.channel)
+    running = Running(pack, subject, (), now_us, calendar, due_us=request.due_us)
+    running.start(rule.start)
+    running.cap()
     public = request.public
     if public is None:
         public = any(request.category.startswith(code) for code in rule.public)
@@ -81,7 +78,7 @@ def open_case(pack: Pack, request: Opening, now_us: int, calendar: Calendar) -> 
         area=request.area,
         place=request.place,
         holder=request.holder,
-        deadlines=tuple(running.values()),
+        deadlines=running.values,
         cause=request.cause,
         component=request.component,
         estate=request.estate,
@@ -92,7 +89,7 @@ def open_case(pack: Pack, request: Opening, now_us: int, calendar: Calendar) -> 
         occurred_us=request.occurred_us,
         who=request.who,
         role=request.role,
-        detail=detail | _year(running.values(), calendar, 0),
+        detail=detail | running.year(0),
     )
 
 
@@ -108,15 +105,14 @@ def step(pack: Pack, case: Case, request: Step, now_us: int, calendar: Calendar)
     level = _level(action, case, request)
     state = _target(pack, action, case)
     marks = _marks(action, case, request)
-    subject = _Subject(
-        request.category or case.category, case.code_system, case.severity, level, case.channel
-    )
-    running = _clocks(pack, action, case, request, subject, now_us, calendar)
-    final = pack.states[state].final
-    if final:
-        running = {name: clocks.met(d, now_us) for name, d in running.items()}
+    category = request.category or case.category
+    subject = Subject(category, case.code_system, case.severity, level, case.channel)
+    running = Running(pack, subject, case.deadlines, now_us, calendar, due_us=request.due_us)
+    running.step(action, request.amount, str(request.detail.get("clock", "")))
+    if pack.states[state].final:
+        running.end()
     else:
-        _count(pack, action, case, running, now_us)
+        running.count(action, case.counts)
     detail: dict[str, Fact] = dict(request.detail)
     if action.handles:
         detail[HANDLED] = True
@@ -124,21 +120,21 @@ def step(pack: Pack, case: Case, request: Step, now_us: int, calendar: Calendar)
         detail["amount"] = request.amount
     if pack.states[state].aside and state != case.state:
         detail[BACK_FACT] = case.state
-    detail |= _year(running.values(), calendar, case.detail.get(YEAR_FACT, 0))
+    detail |= running.year(case.detail.get(YEAR_FACT, 0))
     holder = {"keep": request.holder or case.holder, "set": request.holder, "clear": request.holder}
     joint = request.helpers or (case.helpers if action.holder == "keep" else ())
     return CaseStepped(
         action=action.name,
         was=case.state,
         state=state,
-        final=final,
+        final=pack.states[state].final,
         level=level,
         area=request.area or case.area,
         place=request.place or case.place,
-        category=subject.category,
+        category=category,
         holder=holder[action.holder],
         helpers=joint,
-        deadlines=tuple(running.values()),
+        deadlines=running.values,
         marks=marks,
         who=request.who,
         role=request.role,
@@ -295,138 +291,3 @@ def _target(pack: Pack, action: Action, case: Case) -> str:
     if back not in pack.states:
         raise IllegalTransition(f"case {case.case}: the state from which it was {case.state!r} is not known")
     return back
-
-
-# -- its clocks
-
-
-class _Subject(msgspec.Struct, frozen=True):
-    """What deadlines go by."""
-
-    category: str
-    code_system: str
-    severity: str
-    level: str
-    channel: str
-
-
-def deadline_rule(pack: Pack, name: str, case: Case | _Subject) -> Rule | None:
-    """The deadline of the table that applies to a clock of the case; None: the clock's own."""
-    fitting = [
-        rule
-        for rule in pack.deadlines
-        if rule.clock == name
-        and case.category.startswith(rule.category)
-        and case.code_system.startswith(rule.code_system)
-        and rule.severity in ("", case.severity)
-        and rule.level in ("", case.level)
-        and rule.channel in ("", case.channel)
-    ]
-    return max(
-        fitting,
-        key=lambda r: (len(r.category), bool(r.code_system), *(map(bool, (r.severity, r.level, r.channel)))),
-        default=None,
-    )
-
-
-def _warn(pack: Pack, name: str, subject: _Subject) -> float:
-    rule = deadline_rule(pack, name, subject)
-    if rule is not None and rule.warn is not None:
-        return rule.warn
-    clock = pack.clocks.get(name)
-    return clock.warn if clock else 0.0
-
-
-def _start(
-    pack: Pack,
-    running: dict[str, Deadline],
-    name: str,
-    subject: _Subject,
-    now_us: int,
-    calendar: Calendar,
-    due_us: int,
-) -> None:
-    """Begin the clock, if anything says how long."""
-    clock: Clock = pack.clocks[name]
-    rule = deadline_rule(pack, name, subject)
-    kind = (rule.kind if rule else None) or clock.kind
-    amount = rule.amount if rule else clock.amount
-    warn = _warn(pack, name, subject)
-    if clock.outranks and due_us:
-        amount = max(0.0, (due_us - now_us) / clocks.HOUR_US)
-        begun = Deadline(name=name, kind="hours", amount=amount, started_us=now_us, due_us=due_us)
-        in_hours = warn if clock.kind == "hours" else 0.0
-        running[name] = clocks.ending(begun, due_us, in_hours, calendar)
-    elif amount:
-        running[name] = clocks.started(name, now_us, kind, amount, warn, calendar)
-
-
-def _clocks(
-    pack: Pack,
-    action: Action,
-    case: Case,
-    request: Step,
-    subject: _Subject,
-    now_us: int,
-    calendar: Calendar,
-) -> dict[str, Deadline]:
-    running = {d.name: d for d in case.deadlines}
-    for name in _named(pack, action.meet, running):
-        running[name] = clocks.met(running[name], now_us)
-    for name in _named(pack, action.stop, running):
-        running[name] = clocks.stopped(running[name], now_us, calendar)
-    for name in _named(pack, action.resume, running):
-        running[name] = clocks.resumed(running[name], now_us, _warn(pack, name, subject), calendar)
-    for name in _named(pack, action.extend, running):
-        if not running[name].met_us:
-            warn = _warn(pack, name, subject)
-            running[name] = clocks.extended(running[name], request.amount, warn, calendar)
-    for name in action.start:
-        if name not in running or running[name].met_us:
-            _start(pack, running, name, subject, now_us, calendar, request.due_us)
-    for name in action.restart:
-        _start(pack, running, name, subject, now_us, calendar, request.due_us)
-    if action.tells:
-        name = str(request.detail["clock"])
-        told = dict.fromkeys((*running[name].told, action.tells))
-        running[name] = msgspec.structs.replace(running[name], told=tuple(told))
-    _cap(pack, running, calendar)
-    return running
-
-
-def _named(pack: Pack, names: Iterable[str], running: Mapping[str, Deadline]) -> list[str]:
-    """Those of the names that there are; `*`: every one that does not outrank the others."""
-    found: list[str] = []
-    for name in names:
-        if name == ALL:
-            found += [n for n in running if not (n in pack.clocks and pack.clocks[n].outranks)]
-        elif name in running:
-            found.append(name)
-    return found
-
-
-def _cap(pack: Pack, running: dict[str, Deadline], calendar: Calendar) -> None:
-    """No clock runs longer than one that outranks it: the platform's deadline wins."""
-    above = [d.due_us for n, d in running.items() if d.runs and n in pack.clocks and pack.clocks[n].outranks]
-    for name, d in running.items():
-        if above and d.runs and d.due_us > min(above):
-            before = clocks.left(d.warn_us, d.due_us, d.kind, calendar) if d.warn_us else 0.0
-            running[name] = clocks.ending(d, min(above), before, calendar)
-
-
-def _count(pack: Pack, action: Action, case: Case, running: dict[str, Deadline], now_us: int) -> None:
-    """The n-th of some actions starts a clock that has run out: the timer takes it from there."""
-    for rule in pack.counted:
-        if action.name in rule.actions:
-            taken = 1 + sum(case.counts.get(name, 0) for name in rule.actions)
-            if taken % rule.count == 0:
-                running[rule.clock] = Deadline(
-                    name=rule.clock, kind="hours", amount=0.0, started_us=now_us, due_us=now_us
-                )
-
-
-def _year(deadlines: Iterable[Deadline], calendar: Calendar, known: Fact) -> dict[str, Fact]:
-    """The first year of which the running clocks' working days were only guessed, where that changed."""
-    ends = [d.due_us for d in deadlines if d.runs and d.kind != "hours"]
-    year = calendar.unpublished(*ends) if ends else 0
-    return {YEAR_FACT: year} if year != known else {}

@@ -276,6 +276,23 @@ def test_the_platforms_deadline_wins_and_parking_does_not_stop_it() -> None:
     assert clock(case, "handle").due_us == MONDAY + 3 * DAY_US
 
 
+def test_more_time_from_the_platform_gives_our_clocks_their_own_time_again() -> None:
+    due = MONDAY + DAY_US
+    case = begun(MATTER, channel="upstream", due_us=due, role="system")
+    case = along(MATTER, case, "accept clerk", "dispatch dispatcher holder=roads", "sign handler")
+    own = clock(along(MATTER, begun(MATTER), "accept clerk", "dispatch dispatcher holder=roads"), "handle")
+    case, _ = ticked(MATTER, case, due)
+    assert "overdue" in clock(case, "handle").told
+    case = after(
+        MATTER, case, due, action="upstream-deadline", role="system", who="up", due_us=due + 30 * DAY_US
+    )
+    assert (clock(case, "handle").due_us, clock(case, "handle").told) == (own.due_us, ())
+    sooner = after(
+        MATTER, case, due, action="upstream-deadline", role="system", who="up", due_us=due + HOUR_US
+    )
+    assert clock(sooner, "handle").due_us == due + HOUR_US
+
+
 def test_the_platform_takes_back_refuses_and_wants_it_again() -> None:
     case = along(
         MATTER, begun(MATTER, channel="upstream", due_us=MONDAY + DAY_US, role="system"), "accept clerk"
@@ -369,6 +386,7 @@ def test_an_order_that_nobody_signs_for_is_warned_of_and_goes_up() -> None:
     assert ticked(MATTER, case, MONDAY + HOUR_US)[1] == []
     case, taken = ticked(MATTER, case, clock(case, "sign").warn_us)
     assert (taken, case.state) == (["warn"], "dispatched")
+    assert case.attention_us == clock(case, "sign").due_us
     case, taken = ticked(MATTER, case, clock(case, "sign").due_us)
     assert (taken, case.level, case.holder) == (["escalate"], "community", "roads")
     assert {"escalated", "overdue", "warned"} <= set(case.marks)
