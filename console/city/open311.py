@@ -299,7 +299,7 @@ def _created(request: Request, format: str, fields: list[tuple[str, str]]) -> Re
     except NotShownYet:
         # The case is journaled; its id can be asked for by the token once the store has it.
         later = open311.CreatedShown(token=ticket.token, service_notice=notice, account_id=None)
-        return answered(format, "service_requests", [later], 202)
+        return answered(format, "service_requests", [later])
     made = open311.CreatedShown(
         service_request_id=done.case.case, service_notice=notice, account_id=asked.account_id or None
     )
