@@ -102,10 +102,10 @@ def test_nothing_is_answered_to_nobody(stage: CityStage, description: dict[str, 
     with stage.client() as nobody, stage.client("gate") as without_role:
         asked = 0
         for path, operations in description["paths"].items():
-            for method in operations:
+            if path.startswith("/open311"):
+                continue  # it has its own keys and errors, and tests of them
+            for method, described in operations.items():
                 url = "/city" + path.replace("{", "").replace("}", "")
-                if (described := operations[method]).get("security") == []:
-                    continue
                 asked += 1
                 refused = nobody.request(method, url, json={})
                 assert refused.status_code in (400, 401, 404, 422), (method, path, refused.text)
@@ -122,6 +122,8 @@ def test_the_description_is_complete(description: dict[str, Any]) -> None:
         for method, operation in operations.items():
             where = f"{method} {path}"
             assert operation["summary"], where
+            if path.startswith("/open311"):
+                continue
             good = [status for status in operation["responses"] if status.startswith(("2", "3"))]
             assert good, where
             assert all(operation["responses"][status]["description"] for status in good), where

@@ -129,6 +129,10 @@ def _described(app: FastAPI) -> dict[str, Any]:
         parts.setdefault("schemas", {}).update(schemas() | {"Problem": _SCHEMA})
         parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{"token": []}]
+        for path, operations in schema["paths"].items():
+            if path.startswith("/open311/"):  # its keys come in its own way, and some of it may be public
+                for operation in operations.values():
+                    operation["security"] = [{}, {"token": []}]
         app.openapi_schema = schema
     return app.openapi_schema
 
