@@ -4,8 +4,9 @@
     POST URL/messages/MESSAGE/receipt   {"taken": true} or {"taken": false, "reason": "..."}
     POST URL/answers                    one message; header Idempotency-Key: its id
 
-All of it may be asked again: a request that fails is, a few times with growing pauses. Basic authentication
-(RFC 7617); without TLS only on loopback, since the messages carry persons' words.
+What it has taken it says with a JSON object (or 204). All of it may be asked again: a request that fails is,
+a few times with growing pauses. Basic authentication (RFC 7617); without TLS only on loopback, since the
+messages carry persons' words.
 """
 
 import contextlib
@@ -123,9 +124,18 @@ class HttpUpstream:
                     if len(answer) > MAX_ANSWER:
                         raise UpstreamAway(f"{self.name} answers more than {MAX_ANSWER >> 20} MiB")
                 self._check(response.status_code, path)
+                if method == "POST" and response.status_code != 204:
+                    self._object(answer)
                 return answer
         except httpx.HTTPError as e:  # its text has the address and never a body
             raise UpstreamAway(f"{self.name} does not answer: {e or type(e).__name__}") from e
+
+    def _object(self, answer: bytes) -> None:
+        """A page of something in between, with status 200, is no receipt."""
+        try:
+            msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
+        except (ValueError, RecursionError):
+            raise UpstreamAway(f"{self.name} answers what is no JSON object") from None
 
     def _check(self, status: int, path: str) -> None:
         """Raises what a status means."""
