@@ -5,6 +5,7 @@ wherever copies of the objects are.
 """
 
 import secrets
+from collections.abc import Sequence
 
 import msgspec
 
@@ -50,13 +51,29 @@ class WordsBox:
         self._objects.put(key, self._vault.seal(entry_of(case), msgspec.json.encode(words)))
         return key
 
+    def put_many(self, name: str, cases: Sequence[str], words: Sequence[Words]) -> list[str]:
+        """Seal words of many cases, each under its own key, into one object; answers what stands for an
+        object's key for each case. The same name again replaces what was put.
+
+        Args:
+            name: of the object; letters, digits, `-` and `/`.
+
+        Raises:
+            StorageError: vault or objects cannot be written.
+        """
+        plain = [msgspec.json.encode(one) for one in words]
+        sealed = self._vault.seal_many([entry_of(case) for case in cases], plain)
+        key = f"{PREFIX}{name}"
+        self._objects.put(key, msgspec.msgpack.encode(sealed))
+        return [f"{key}#{n}" for n in range(len(sealed))]
+
     def read(self, case: str, key: str) -> Words | None:
         """The words; None: they were erased.
 
         Raises:
             StorageError: vault or objects cannot be read, or the object is damaged.
         """
-        sealed = self._objects.get(key)
+        sealed = self._sealed(*key.split("#", 1))
         if sealed is None:
             return None
         plain = self._vault.open(entry_of(case), sealed)
@@ -70,3 +87,13 @@ class WordsBox:
     def drop(self, key: str) -> None:
         """Remove what no event came to name."""
         self._objects.delete(key)
+
+    def _sealed(self, key: str, number: str = "") -> bytes | None:
+        """What lies under a key, or as one of many in its object."""
+        body = self._objects.get(key)
+        if body is None or not number:
+            return body
+        try:
+            return msgspec.msgpack.decode(body, type=list[bytes])[int(number)]
+        except (msgspec.MsgspecError, ValueError, IndexError) as error:
+            raise StorageError(f"the words {key}#{number} are damaged: {error}") from error
