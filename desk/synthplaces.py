@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from city.components import shipped
 from desk.synthground import DIVISION, Floats, Ground, Ints, Jurisdiction, generator
 from desk.synthhomes import Buildings, community_name, town_name
 from desk.synthtable import Columns, pick, spans, texts
@@ -109,6 +110,8 @@ def components(ground: Ground, seed: int) -> Iterator[Columns]:
     day = rng.integers(0, 1500, plan.components)
     grids = [grid.code for grid in ground.grids]
     lines = np.array([kind.line for kind in KINDS])
+    classes = shipped().classes
+    names = [classes[kind.code].name_zh for kind in KINDS]
     for span in spans(plan.components):
         kind = kinds[span]
         owners = [DEPARTMENTS[k.owner] for k in KINDS]
@@ -116,10 +119,10 @@ def components(ground: Ground, seed: int) -> Iterator[Columns]:
         yield {
             "code": [
                 f"{DIVISION}{c}{s:06}"
-                for c, s in zip(pick([k.major + k.minor for k in KINDS], kind), serial[span].tolist(),
+                for c, s in zip(pick([k.code for k in KINDS], kind), serial[span].tolist(),
                                 strict=True)
             ],
-            "name": pick([k.name for k in KINDS], kind),
+            "name": pick(names, kind),
             "lon": [str(p[0]) for p in places],
             "lat": [str(p[1]) for p in places],
             "wkt": [
