@@ -23,7 +23,7 @@ from events.errors import ConfigError
 
 SMALL = Plan(
     towns=1, sub_districts=1, communities=3, grids=3, cells=9, homes=120, persons=320, components=150,
-    teams=3, organisations=30, estates=3, units=12, appeals=60, days=30, cameras=6, camera_days=7,
+    teams=3, organisations=22, estates=3, units=12, appeals=60, days=30, cameras=6, camera_days=7,
     cell_m=120.0, stairs=2, floors=3,
 )  # fmt: skip
 """A few streets around a demo's cameras."""
@@ -83,6 +83,7 @@ class City:
             "jurisdictions": lambda: synthplaces.jurisdictions(self.ground),
             "buildings": lambda: synthplaces.buildings(self.ground, self.buildings),
             "organisations": lambda: synthplaces.organisations(self.ground, self.seed),
+            "stations": lambda: synthplaces.stations(self.ground, self.seed),
             "estates": lambda: synthplaces.estates(self.ground, self.buildings, self.seed),
             "duties": lambda: synthplaces.duties(self.ground),
             "cameras": lambda: synthplaces.cameras(self.ground, self.seed),
@@ -90,9 +91,18 @@ class City:
         return makers[name]()
 
 
-LAYERS = ("jurisdictions", "buildings", "organisations", "estates", "duties", "cameras")
+LAYERS = {
+    "jurisdictions": "jurisdiction",
+    "buildings": "building",
+    "organisations": "organisation",
+    "stations": "station",
+    "estates": "estate",
+    "duties": "duty",
+    "cameras": "camera",
+}
+"""File -> what it has, as the map's importer calls it."""
 TABLES = ("components", "units", "homes", "persons", "appeals", "duplicates", "counts")
-PARTS = LAYERS + TABLES
+PARTS = (*LAYERS, *TABLES)
 """What can be made, in the order in which it is imported."""
 
 

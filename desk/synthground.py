@@ -73,7 +73,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             persons=part(full.persons, 80),
             components=part(full.components, 50),
             teams=teams,
-            organisations=max(part(full.organisations), teams + 2 * communities + towns + 12),
+            organisations=max(part(full.organisations), teams + communities + towns + 15),
             estates=estates,
             units=part(full.units, 10),
             appeals=part(full.appeals, 40),

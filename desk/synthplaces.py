@@ -74,7 +74,6 @@ def buildings(ground: Ground, built: Buildings) -> Iterator[Feature]:
             polygon([*corners, corners[0]]),
             code=code,
             name=f"{int(built.nth[n])}号楼",
-            level="building",
             parent=ground.grids[int(built.grid[n])].code,
             address=built.addresses[n],
             floors=int(built.floors[n]),
@@ -164,11 +163,10 @@ def units(ground: Ground, built: Buildings, seed: int) -> Iterator[Columns]:
 
 
 def organisations(ground: Ground, seed: int) -> Iterator[Feature]:
-    """Departments, town offices, committees, service stations, volunteer teams, property companies."""
+    """Departments, town offices, committees, volunteer teams, property companies."""
     plan = ground.plan
     rng = generator(seed, "organisations")
-    spots = Spread(ground, plan.organisations + len(ground.communities), rng).places.tolist()
-    place = iter(spots)
+    place = iter(Spread(ground, plan.organisations, rng).places.tolist())
     for n, name in enumerate(DEPARTMENTS):
         yield _organisation(f"D{n + 1:03}", f"合成{name}部门", "department", DIVISION, next(place))
     for town in ground.towns:
@@ -177,7 +175,6 @@ def organisations(ground: Ground, seed: int) -> Iterator[Feature]:
     for n, one in enumerate(ground.communities):
         name = community_name(one.code, one.number)
         yield _organisation(f"C{n + 1:05}", f"{name}委员会", "committee", one.code, next(place))
-        yield _organisation(f"S{n + 1:05}", f"{name}服务站", "station", one.code, next(place))
     for n in range(plan.teams):
         grid = ground.grids[n * 7 % len(ground.grids)]
         yield _organisation(f"V{n + 1:05}", f"合成志愿队{n + 1}", "volunteer team", grid.parent, next(place))
@@ -185,15 +182,25 @@ def organisations(ground: Ground, seed: int) -> Iterator[Feature]:
         yield _organisation(f"P{n + 1:05}", f"合成物业公司{n + 1}", "property company", DIVISION, next(place))
 
 
+def stations(ground: Ground, seed: int) -> Iterator[Feature]:
+    """A service station in each community."""
+    rng = generator(seed, "stations")
+    for n, one in enumerate(ground.communities):
+        cell = np.array([one.rect.y0 * ground.nx + one.rect.x0])
+        (at,) = ground.inside(cell, rng.random(1), rng.random(1)).tolist()
+        name = community_name(one.code, one.number)
+        yield _organisation(f"S{n + 1:05}", f"{name}服务站", "service station", one.code, at)
+
+
 def companies(ground: Ground) -> int:
     """How many property companies there are: what the other organisations leave."""
     plan = ground.plan
-    others = len(DEPARTMENTS) + plan.towns + 2 * plan.communities + plan.teams
+    others = len(DEPARTMENTS) + plan.towns + plan.communities + plan.teams
     return max(plan.organisations - others, min(3, plan.estates))
 
 
-def _organisation(code: str, name: str, kind: str, area: str, at: list[float]) -> Feature:
-    return feature(point(at), code=code, name=name, kind=kind, parent=area)
+def _organisation(code: str, name: str, kind: str, serves: str, at: list[float]) -> Feature:
+    return feature(point(at), code=code, name=name, kind=kind, serves=serves)
 
 
 def estates(ground: Ground, built: Buildings, seed: int) -> Iterator[Feature]:
@@ -227,7 +234,10 @@ def duties(ground: Ground) -> Iterator[Feature]:
                 name=f"合成网格{'长' if role == 'head' else '员'}{n + 1}",
                 parent=grid.code,
                 role=f"grid {role}",
-                station=f"S{n // ground.plan.grids + 1:05}",
+                staff=f"SYN-{n + 1:05}-{role[0].upper()}",
+                days="mon,tue,wed,thu,fri" if role == "head" else "",
+                hours="08:00-18:00" if role == "head" else "",
+                since="2025-01-01",
             )
 
 
