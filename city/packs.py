@@ -6,7 +6,7 @@ data = open_case(packs["matter"], Opening(category="0203", ...), now_us, calenda
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -59,18 +59,25 @@ def shipped() -> dict[str, Pack]:
     return {name: load(SHIPPED / f"{name}.toml") for name in NAMES}
 
 
-def chosen(paths: Mapping[str, Path]) -> dict[str, Pack]:
-    """The shipped packs with those of a city: id -> file; a file takes the place of the pack of its id.
+def chosen(names: Sequence[str], folder: Path) -> dict[str, Pack]:
+    """The packs of a city, by id.
+
+    Args:
+        names: ids of shipped packs, or files relative to the folder; a file takes the place of the shipped
+            pack of its id.
 
     Raises:
-        ConfigError: as for `load`, or a file's id is not the one it is given for.
+        ConfigError: as for `load`; or two of them have the same id.
     """
-    packs = shipped()
-    for id, path in paths.items():
-        pack = load(path)
-        if pack.id != id:
-            raise ConfigError(f"{path}: its id is {pack.id!r}, and it is given for {id!r}; make them one")
-        packs[id] = pack
+    packs: dict[str, Pack] = {}
+    for name in names:
+        file = SHIPPED / f"{name}.toml" if name in NAMES else folder / name
+        if name not in NAMES and file.suffix != ".toml":
+            raise ConfigError(f"{name!r} is no pack that ships ({', '.join(NAMES)}) and no .toml file")
+        pack = load(file)
+        if pack.id in packs:
+            raise ConfigError(f"{file}: there is a pack of the id {pack.id!r} already; name one of them only")
+        packs[pack.id] = pack
     return packs
 
 
