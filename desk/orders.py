@@ -34,7 +34,7 @@ from desk.upstream import (
 from desk.words import Words, WordsBox
 from events.civic import CaseStepped, Deadline, Fact
 from events.clock import Clock
-from events.errors import IllegalTransition, MissingValue, VersionConflict
+from events.errors import ConfigError, IllegalTransition, MissingValue, VersionConflict
 from events.events import Event
 from events.ids import event_id
 from events.media import parse_rfc3339
@@ -65,6 +65,9 @@ class Orders:
     Args:
         words: where a person's words are sealed.
         scenario: id of the pack whose cases the orders are.
+
+    Raises:
+        ConfigError: there is no such pack.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class Orders:
         words: WordsBox,
         scenario: str = "matter",
     ) -> None:
+        if scenario not in packs:
+            raise ConfigError(f"orders of the platform above are cases of {scenario!r}, which no pack is")
         self._book = book
         self._store = store
         self._packs = packs

@@ -2,19 +2,36 @@
 cases. The work itself is in `desk/`."""
 
 import logging
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
-from desk.caseretention import CaseKeeper
-
+from city.clocks import Calendar
+from city.scenario import Pack
+from desk.appealfollow import Followups
+from desk.appeals import Appeals
+from desk.casebook import CaseBook
+from desk.caseretention import CaseKeeper, CaseRetention
+from desk.cases import CaseDesk
+from desk.orders import Orders
 from desk.timers import Timers
 from desk.triggers import Triggers
+from desk.upstream import Upstream
+from desk.words import WordsBox
 from events.bus import Bus, Subscription, before
+from events.clock import Clock
 from events.errors import LinliError
+from events.events import Event
 from pipeline.service import Service
+from pipeline.upstream import EVERY_S, UpstreamService
+from storage.city.store import CityStore
+from storage.city.vault import Vault
+from storage.journal import Journal
+from storage.objects import Objects
 
 log = logging.getLogger(__name__)
 
-GROUP = "triggers"
-"""The consumer that opens and moves cases."""
+TRIGGERS, FOLLOWUPS = "triggers", "appeals"
+"""The consumers that open and move cases."""
 
 TICK_S = 1.0
 KEEP_EVERY_S = 3600.0
@@ -57,26 +74,41 @@ class _Steady(Service):
         """The thread ends."""
 
 
-class TriggerService(_Steady):
-    """Gives the packs' triggers what is on the bus. How far it came is said afterwards: after a kill some
-    come again, and change nothing."""
+class Taker(Protocol):
+    """Does what follows from events; the same one again changes nothing."""
 
-    def __init__(self, bus: Bus, triggers: Triggers) -> None:
+    @property
+    def families(self) -> Sequence[str]:
+        """Of the events that are to be taken; none: nothing is."""
+
+    def take(self, event: Event) -> int:
+        """What follows; answers how many cases it moved. Raises LinliError: not now."""
+
+
+class TriggerService(_Steady):
+    """Gives a taker what is on the bus. How far it came is said afterwards: after a kill some come again.
+
+    Args:
+        group: names the consumer on the bus.
+    """
+
+    def __init__(self, bus: Bus, taker: Taker, group: str = TRIGGERS) -> None:
         self._bus = bus
-        self._triggers = triggers
+        self._taker = taker
+        self._group = group
         self._subscription: Subscription | None = None
-        super().__init__("triggers", 0.0)
+        super().__init__(group, 0.0)
 
     def _round(self) -> bool:
-        if not self._triggers.families:  # no pack has any
+        if not self._taker.families:
             self._stop.wait(TICK_S)
             return False
         if self._subscription is None:
-            self._subscription = self._bus.subscribe(GROUP, self._triggers.families)
+            self._subscription = self._bus.subscribe(self._group, tuple(self._taker.families))
         records = self._subscription.poll(0.5, _BATCH)
         for n, record in enumerate(records):
             try:
-                self._triggers.take(record.event)
+                self._taker.take(record.event)
             except LinliError:
                 self._subscription.seek(before(records[n:]))
                 raise
@@ -109,3 +141,51 @@ class CaseKeeping(_Steady):
 
     def _round(self) -> bool:
         return self._keeper.sweep() > 0
+
+
+class Casework(NamedTuple):
+    """What the services work with."""
+
+    journal: Journal
+    bus: Bus
+    store: CityStore
+    objects: Objects
+    vault: Vault
+    packs: Mapping[str, Pack]
+    calendar: Calendar
+    clock: Clock
+    site: str
+
+
+class Above(NamedTuple):
+    """The platform above, where there is one."""
+
+    upstream: Upstream
+    every_s: float = EVERY_S
+    scenario: str = "matter"
+    """Whose cases its orders are."""
+
+
+def casework_services(parts: Casework, retention: CaseRetention, above: Above | None = None) -> list[Service]:
+    """All that moves cases by itself, not started yet. One set of them for a journal is enough; several do
+    no harm.
+
+    Raises:
+        ConfigError: a pack names an effect that is not known.
+    """
+    journal, bus, store, objects, vault, packs, calendar, clock, site = parts
+    words = WordsBox(objects, vault)
+    book = CaseBook(journal, store, site)
+    desk = CaseDesk(journal, store, packs, clock, site, calendar, words=words)
+    services: list[Service] = [
+        TriggerService(bus, Triggers(book, store, packs, clock, calendar)),
+        TimerService(Timers(book, store, packs, clock, calendar)),
+        CaseKeeping(CaseKeeper(journal, store, objects, vault, clock, site, retention)),
+    ]
+    if "appeal" in packs:
+        followups = Followups(Appeals(desk, store, words, vault, clock), desk, store)
+        services.append(TriggerService(bus, followups, FOLLOWUPS))
+    if above is not None:
+        orders = Orders(book, store, packs, clock, calendar, words, above.scenario)
+        services.append(UpstreamService(bus, above.upstream, orders, clock, above.every_s))
+    return services

@@ -53,8 +53,9 @@ class Works:
         now_us: int = MONDAY,
         packs: Mapping[str, Pack] | None = None,
         calendar: Calendar | None = None,
+        clock: Any = None,
     ) -> None:
-        self.clock = ManualClock(now_us)
+        self.clock: Any = clock or ManualClock(now_us)
         self.journal = Journal(folder / "journal.db", self.clock, group_s=0.0)
         self.bus = LogBus(self.journal, self.clock)
         self.objects = FolderObjects(folder / "objects")
