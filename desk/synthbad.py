@@ -35,7 +35,8 @@ APPEALS: Sequence[tuple[Row, str]] = (
     ({"received": "31.12.2025"}, "time is not RFC 3339"),
     ({"lon": "200"}, "no such longitude"),
     ({"closed": "2001-01-01T00:00:00+08:00"}, "closed before it came in"),
-    ({"channel": "pigeon"}, "no such channel"),
+    ({"kind": "pigeon"}, "no such kind"),
+    ({"verdict": "solved;unsolved"}, "one thing and its contrary"),
 )
 _FILES = {"persons": PERSONS, "components": COMPONENTS, "appeals": APPEALS}
 _PART = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
