@@ -189,7 +189,7 @@ def entry_of_batch(key: str) -> str:
     return f"batch:{key}"
 
 
-def packed(rows: Sequence[PersonRow] | Sequence[Home]) -> bytes:
+def packed(rows: Sequence[PersonRow | Home]) -> bytes:
     """A batch's bytes, not encrypted yet."""
     return msgspec.msgpack.encode(rows)
 
@@ -364,7 +364,8 @@ class RegisterTables:
             care = connection.execute(
                 select(CARE.c.tag, func.count()).where(below(CARE)).group_by(CARE.c.tag)
             )
-            return Sums(persons=persons, homes=homes, lived_in=lived, care={str(tag): int(n) for tag, n in care})
+            tags = {str(tag): int(n) for tag, n in care}
+            return Sums(persons=persons, homes=homes, lived_in=lived, care=tags)
 
 
 def put_persons(connection: Connection, rows: Sequence[PersonRow], version: int = -1) -> None:

@@ -180,6 +180,18 @@ class Vault:
         self._forget()
         return known is not None and known.wrapped is not None
 
+    def erased(self, entries: Sequence[str]) -> frozenset[str]:
+        """Of these entries, those whose key was destroyed."""
+        gone: set[str] = set()
+        with reading(self._engine) as connection:
+            for first in range(0, len(entries), _AT_ONCE):
+                part = entries[first : first + _AT_ONCE]
+                rows = connection.execute(
+                    select(KEYS.c.entry).where(KEYS.c.entry.in_(part), KEYS.c.wrapped.is_(None))
+                )
+                gone |= set(rows.scalars())
+        return frozenset(gone)
+
     def blind(self, text: str) -> bytes:
         """16 bytes by which the same text is found again, and which tell nobody without the key what it is
         (HMAC-SHA256, cut)."""

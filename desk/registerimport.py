@@ -1,0 +1,360 @@
+"""Surveys into the registers: row by row, rejected rows set aside with the reason, the rest as encrypted
+batches that one event each names.
+
+The same file again changes nothing. A person is known again by the identity number, else by the survey's own
+number; what is new takes the place of what was said before, and where somebody lived before stays as a fact
+that has ended. Nothing of the batch can be read without the vault, and none of it is in the event.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+from city.housing import OUTSIDE, Fact, FactsDisagree, Home, with_fact
+from city.persons import PersonDoc
+from city.rights import Actor, decide
+from desk import registercheck as check
+from desk.registercheck import Draft, Refusal
+from desk.registerfiles import Rejected, RejectFile, Row, read
+from events.civic import RegisterImported, desk_source
+from events.clock import Clock
+from events.errors import AccessDenied, ConfigError
+from events.events import AnyPayload
+from storage.city.registers import (
+    PERSON,
+    PersonEntry,
+    PersonRow,
+    RegisterTables,
+    entry_of,
+    entry_of_batch,
+    packed,
+)
+from storage.city.vault import Vault
+from storage.journal import Journal
+from storage.objects import Objects
+
+CHUNK = 5000
+PART = 100_000
+"""Entries of one batch, which is in memory as a whole: a larger import is several events."""
+PREFIX = "registers/"
+"""Of the keys of objects."""
+Progress = Callable[[int], None]
+"""Told how many rows were read."""
+_encode = msgspec.json.encode
+_decode = msgspec.json.Decoder(PersonDoc).decode
+One = TypeVar("One")
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a file."""
+
+    what: str
+    rows: int
+    taken: int
+    unchanged: int
+    """Said already, word for word."""
+    rejected: int
+    batches: tuple[str, ...] = ()
+    """Keys of the batches; none on a dry run."""
+    first: tuple[Rejected, ...] = ()
+    """The first rejected rows; all are in the file of rejected rows."""
+
+
+class RegisterImport:
+    """Imports files for one actor.
+
+    Args:
+        area_of: a building's jurisdiction by the map; "": there is none of that code.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        journal: Journal,
+        tables: RegisterTables,
+        objects: Objects,
+        vault: Vault,
+        clock: Clock,
+        area_of: Callable[[str], str],
+    ) -> None:
+        self._site = site
+        self._journal = journal
+        self._tables = tables
+        self._objects = objects
+        self._vault = vault
+        self._clock = clock
+        self._area_of = area_of
+
+    def file(  # noqa: PLR0913 - the file and its sender (3), and how it is read, each with a default
+        self,
+        path: Path,
+        what: Literal["person", "home"],
+        actor: Actor,
+        *,
+        mapping: Mapping[str, str] | None = None,
+        dry: bool = False,
+        rejects: Path | None = None,
+        purpose: str = "survey",
+        progress: Progress = lambda _: None,
+    ) -> Report:
+        """Import a file; what is taken is in the store once its projector has had the events.
+
+        Args:
+            mapping: field -> the file's heading.
+            dry: everything is looked at, nothing is kept.
+            rejects: where rejected rows go; beside the file by default, not at all on a dry run.
+
+        Raises:
+            AccessDenied: the actor may not change the registers anywhere.
+            ConfigError: the file or the mapping cannot be used.
+            StorageError: journal, objects or vault take nothing; the same file may be given again.
+        """
+        decision = decide(actor, "person.write", actor.place)
+        if not decision.allowed:
+            raise AccessDenied(decision.why)
+        fields = check.PERSON_FIELDS if what == PERSON else check.HOME_FIELDS
+        aside = RejectFile(rejects or path.with_name(f"{path.stem}.rejected.csv"))
+        run = _Run(self, actor, what, path.name, None if dry else aside)
+        try:
+            headings: dict[str, str] | None = None
+            for rows in _chunks(read(path)):
+                if headings is None:
+                    try:
+                        headings = check.columns(list(rows[0].values), fields, mapping or {})
+                    except Refusal as e:
+                        raise ConfigError(f"{path.name}: {e.why}") from None
+                run.take(rows, headings)
+                progress(len(rows))
+                if not dry and len(run.kept) >= PART:
+                    run.batches.append(self._batch(run, purpose))
+            if not dry and run.kept:
+                run.batches.append(self._batch(run, purpose))
+        finally:
+            aside.close()
+        if run.batches:
+            self._journal.flush()
+        return run.report()
+
+    def _batch(self, run: "_Run", purpose: str) -> str:
+        rows, run.kept = run.kept, []
+        body = packed(rows)
+        key = f"{PREFIX}{run.what}/{hashlib.sha256(body).hexdigest()[:32]}"
+        sealed = self._vault.seal(entry_of_batch(key), body)
+        self._objects.put(key, sealed)
+        self.note(
+            RegisterImported(
+                what=run.what,
+                object=key,
+                sha256=hashlib.sha256(sealed).hexdigest(),
+                rows=len(rows),
+                rejected=run.rejected,
+                origin=run.origin,
+                purpose=purpose,
+                who=run.actor.who,
+            )
+        )
+        return key
+
+    def note(self, data: AnyPayload) -> None:
+        """Journal something of the desk."""
+        self._journal.note(desk_source(self._site), data, self._clock.wall_us())
+
+    # -- what the run asks for
+
+    def reference(self, draft: Draft, origin: str) -> str:
+        """The opaque reference of a person: the same for the same number, and telling nothing of it."""
+        key = f"id:{draft.doc.identity}" if draft.doc.identity else f"own:{origin}:{draft.own}"
+        return self._vault.blind(f"ref:{key}").hex()[:24]
+
+    def blind(self, identity: str) -> bytes:
+        """The blind index of an identity number; b"" without one."""
+        return self._vault.blind(f"identity:{identity}") if identity else b""
+
+    def homes(self, codes: Sequence[str]) -> Mapping[str, Home]:
+        """Homes that are there."""
+        return self._tables.homes_of(codes)
+
+    def area_of(self, building: str) -> str:
+        """A building's jurisdiction."""
+        return self._area_of(building)
+
+    def before(self, refs: Sequence[str]) -> dict[str, tuple[PersonEntry, PersonDoc | None]]:
+        """What is there already; without words where the key was destroyed."""
+        entries = self._tables.persons(refs)
+        plains = self._vault.open_many(
+            [entry_of(PERSON, e.ref) for e in entries], [e.sealed for e in entries]
+        )
+        return {
+            e.ref: (e, _decode(plain) if plain else None) for e, plain in zip(entries, plains, strict=True)
+        }
+
+    def erased(self, refs: Sequence[str]) -> frozenset[str]:
+        """Of these references, those whose key was destroyed."""
+        names = {entry_of(PERSON, ref): ref for ref in refs}
+        return frozenset(names[name] for name in self._vault.erased(list(names)))
+
+    def seal(self, refs: Sequence[str], docs: Sequence[PersonDoc]) -> list[bytes]:
+        """The words of persons, each under its own key."""
+        return self._vault.seal_many([entry_of(PERSON, ref) for ref in refs], [_encode(doc) for doc in docs])
+
+
+class _Run:
+    """One file on its way."""
+
+    def __init__(
+        self, desk: RegisterImport, actor: Actor, what: str, origin: str, aside: RejectFile | None
+    ) -> None:
+        self.desk, self.actor, self.what, self.origin, self.aside = desk, actor, what, origin, aside
+        self.kept: list[PersonRow | Home] = []
+        self.batches: list[str] = []
+        self.rows = self.taken = self.unchanged = self.rejected = 0
+        self.first: list[Rejected] = []
+        self._seen: dict[str, int] = {}
+        """Reference or code -> the row that it came in."""
+
+    def take(self, rows: Sequence[Row], headings: Mapping[str, str]) -> None:
+        self.rows += len(rows)
+        if self.what == PERSON:
+            self._persons(rows, headings)
+        else:
+            self._homes(rows, headings)
+
+    def report(self) -> Report:
+        return Report(
+            what=self.what,
+            rows=self.rows,
+            taken=self.taken,
+            unchanged=self.unchanged,
+            rejected=self.rejected,
+            batches=tuple(self.batches),
+            first=tuple(self.first),
+        )
+
+    def _reject(self, row: Row, field: str, why: str, headings: Mapping[str, str]) -> None:
+        rejected = Rejected(row=row.number, field=headings.get(field, field), why=why)
+        self.rejected += 1
+        if len(self.first) < 20:
+            self.first.append(rejected)
+        if self.aside is not None:
+            self.aside.add(row, rejected)
+
+    def _once(self, key: str, row: Row, what: str) -> None:
+        before = self._seen.setdefault(key, row.number)
+        if before != row.number:
+            raise Refusal("", f"{what} is in row {before} already; a file says it once")
+
+    def _homes(self, rows: Sequence[Row], headings: Mapping[str, str]) -> None:
+        found: list[Home] = []
+        for row in rows:
+            try:
+                if row.problem:
+                    raise Refusal("", row.problem)
+                home = check.home(check.getter(row.values, headings), self.desk.area_of)
+                self._may(home.area)
+                self._once(home.home, row, f"the home {home.home}")
+            except Refusal as e:
+                self._reject(row, e.field, e.why, headings)
+                continue
+            found.append(home)
+        there = self.desk.homes([home.home for home in found])
+        new = [home for home in found if there.get(home.home) != home]
+        self.unchanged += len(found) - len(new)
+        self.taken += len(new)
+        self.kept += new
+
+    def _may(self, area: str) -> None:
+        decision = decide(self.actor, "person.write", area)
+        if not decision.allowed:
+            raise Refusal("", decision.why)
+
+    def _persons(self, rows: Sequence[Row], headings: Mapping[str, str]) -> None:
+        drafts: list[tuple[Row, str, Draft]] = []
+        for row in rows:
+            try:
+                if row.problem:
+                    raise Refusal("", row.problem)
+                draft = check.person(check.getter(row.values, headings))
+                ref = self.desk.reference(draft, self.origin)
+                self._once(ref, row, "the same person")
+            except Refusal as e:
+                self._reject(row, e.field, e.why, headings)
+                continue
+            drafts.append((row, ref, draft))
+        refs = [ref for _, ref, _ in drafts]
+        homes = self.desk.homes(list({f.home for _, _, d in drafts for f in d.facts if f.home != OUTSIDE}))
+        before, erased = self.desk.before(refs), self.desk.erased(refs)
+        chosen: list[tuple[str, Draft, tuple[Fact, ...], str, str]] = []
+        for row, ref, draft in drafts:
+            try:
+                if ref in erased:
+                    raise Refusal("", "this person was erased; somebody has to enter them anew, by hand")
+                entry, doc = before.get(ref, (None, None))
+                facts = _merged(entry.facts if entry else (), draft.facts)
+                lives, area = _place(facts, homes)
+                self._may(area)
+            except Refusal as e:
+                self._reject(row, e.field, e.why, headings)
+                continue
+            if entry is not None and (doc, entry.facts, entry.care) == (draft.doc, facts, draft.care):
+                self.unchanged += 1
+            else:
+                chosen.append((ref, draft, facts, lives, area))
+        if self.aside is None:  # a dry run makes no keys
+            self.taken += len(chosen)
+            return
+        sealed = self.desk.seal([ref for ref, *_ in chosen], [draft.doc for _, draft, *_ in chosen])
+        self.kept += [
+            PersonRow(
+                ref=ref,
+                blind=self.desk.blind(draft.doc.identity),
+                area=area,
+                home=lives,
+                sealed=body,
+                facts=facts,
+                care=draft.care,
+            )
+            for (ref, draft, facts, lives, area), body in zip(chosen, sealed, strict=True)
+        ]
+        self.taken += len(chosen)
+
+
+def _merged(before: tuple[Fact, ...], new: Iterable[Fact]) -> tuple[Fact, ...]:
+    if not before:
+        return tuple(new)
+    facts = before
+    for fact in new:
+        try:
+            facts = with_fact(facts, fact)
+        except FactsDisagree as e:
+            raise Refusal("since", str(e)) from None
+    return facts
+
+
+def _place(facts: Sequence[Fact], homes: Mapping[str, Home]) -> tuple[str, str]:
+    """Where somebody lives, and the jurisdiction: of that home, else of the registration."""
+    lives = area = ""
+    for fact in facts:
+        if fact.home == OUTSIDE:
+            continue
+        home = homes.get(fact.home)
+        if home is None:
+            if fact.until == "9999-12-31":
+                raise Refusal("home", f"there is no home {fact.home[:60]!r}; import the homes first")
+            continue
+        if fact.kind == "residence" and fact.until == "9999-12-31":
+            lives, area = home.home, home.area
+        elif not area:
+            area = home.area
+    if not area:
+        raise Refusal("home", "neither lives nor is registered in this city")
+    return lives, area
+
+
+def _chunks(things: Iterable[One]) -> Iterator[list[One]]:
+    rest = iter(things)
+    while some := list(islice(rest, CHUNK)):
+        yield some
