@@ -39,6 +39,8 @@ class Flaw(NamedTuple):
 
     code: str
     text: str
+    other: str = ""
+    """With which it does not go together; '': it is wrong by itself."""
 
 
 def code_flaw(level: str, code: str, parent: str, city: str = "") -> str:
@@ -147,7 +149,7 @@ class Jurisdictions:
         parents, overlaps that are none of a dedicated grid."""
         for node in self.nodes.values():
             if node.parent and node.parent not in self.nodes:
-                yield Flaw(node.code, f"its parent {node.parent} is not there")
+                yield Flaw(node.code, f"its parent {node.parent} is not there", node.parent)
         if not len(self._array):
             return
         flat = dict(zip(self._codes, _metres(self._array), strict=True))
@@ -194,4 +196,5 @@ def _overlaps(codes: list[str], flat: Mapping[str, Any]) -> Iterator[Flaw]:
             other,
             f"it overlaps {one} by {shapely.area(common[n]):.0f} square metres; if it is meant to lie inside "
             "another grid, its level is `dedicated`",
+            one,
         )

@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy import Column, Connection, Engine, Row, select
 from sqlalchemy.sql import Select
 
-from city.features import Box, Feature, bounds, from_geojson, from_line
+from city.features import Box, Feature, bounds, from_geojson, from_line, to_geojson
 from city.jurisdictions import Jurisdictions
 from events.civic import PlaceChanged, PlacesImported
 from events.errors import EventRefused, StorageError
@@ -27,7 +27,7 @@ from storage.city.engine import reading, upsert
 from storage.city.featurealerts import ALERTS, alerts_after, verdicts_on
 from storage.city.featurereads import Layer, Page, Query, Window, outside, token
 from storage.city.featuretables import BEFORE, FEATURES, LAYERS, PLACE_SOURCES
-from storage.city.featurewrites import LayerWriter
+from storage.city.featurewrites import Driver, LayerWriter, mark_of
 from storage.city.hilbert import cells
 from storage.objects import Objects
 
@@ -139,13 +139,12 @@ class FeatureTables:
             raise EventRefused(f"the batch {data.object} is not what was imported: its SHA-256 is another")
         writer = LayerWriter(connection, data.what, valid_us=data.valid_us, history=True)
         try:
-            found = writer.put(_near_together(batch))
+            writer.put(_near_together(batch))
             if data.complete:
                 kept = {from_line(line).id for line in io.BytesIO(batch)}
                 writer.remove(id for id in writer.ids() if id not in kept)
         except msgspec.MsgspecError as error:
             raise EventRefused(f"the batch {data.object} does not hold features: {error}") from error
-        del found
         writer.close()
 
     def _some(self, connection: Connection, layer: str, ids: Iterable[str]) -> dict[str, Feature]:
@@ -224,6 +223,28 @@ class FeatureTables:
         with reading(self._engine) as connection:
             return self._some(connection, layer, ids)
 
+    def changed(self, layer: str, features: Sequence[Feature]) -> list[str]:
+        """Ids of those of these that would change the layer if they were put into it."""
+        known = self.layer(layer)
+        if known is None or not known.count:
+            return [feature.id for feature in features]
+        with reading(self._engine) as connection:
+            there = Driver(connection).known(known.number, [feature.id for feature in features])
+        marks = {id: old.mark for id, old in there.items()}
+        return [f.id for f in features if marks.get(f.id) != mark_of(to_geojson(f))]
+
+    def ids(self, layer: str) -> list[str]:
+        """Of all features of a layer."""
+        with reading(self._engine) as connection:
+            return [row.id for row in connection.execute(_in_layer(layer, FEATURES.c.id))]
+
+    def taken(self, source: str) -> int:
+        """The last event of the source that is in the store; -1: none."""
+        query = select(PLACE_SOURCES.c.sequence).where(PLACE_SOURCES.c.source == source)
+        with reading(self._engine) as connection:
+            found = connection.execute(query).scalar()
+        return -1 if found is None else int(found)
+
     def every(self, layer: str, window: Window | None = None, page: int = 10_000) -> Iterator[Feature]:
         """All features of a layer, in its order."""
         after = ""
@@ -286,9 +307,9 @@ class FeatureTables:
         return tree
 
 
-def _in_layer(name: str) -> Select[Any]:
+def _in_layer(name: str, *columns: Column[Any]) -> Select[Any]:
     return (
-        select(FEATURES.c.id, FEATURES.c.body)
+        select(*(columns or (FEATURES.c.id, FEATURES.c.body)))
         .join(LAYERS, LAYERS.c.number == FEATURES.c.layer)
         .where(LAYERS.c.name == name)
     )

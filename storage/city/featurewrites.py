@@ -62,6 +62,11 @@ class Known(NamedTuple):
     box: tuple[float | None, ...]
 
 
+def mark_of(body: str) -> int:
+    """The mark of a row with this text."""
+    return int.from_bytes(blake2b(body.encode(), digest_size=8).digest(), "big", signed=True)
+
+
 class Driver:
     """The statements that the two databases say differently. A list among parameters is JSON in SQLite, an
     array in PostgreSQL."""
@@ -249,7 +254,7 @@ class LayerWriter:
 
     def _row(self, feature: Feature) -> Row:
         body = to_geojson(feature)
-        mark = int.from_bytes(blake2b(body.encode(), digest_size=8).digest(), "big", signed=True)
+        mark = mark_of(body)
         x0, y0, x1, y1 = bounds(feature.geometry) or (None, None, None, None)
         return Row(
             0,
