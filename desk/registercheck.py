@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from city.housing import FOREVER, OUTSIDE, As, Fact, FactsDisagree, Home, check_days
+from city.housing import FOREVER, OUTSIDE, As, Fact, Home
 from city.persons import CARE, PersonDoc, check_identity, check_phone, normal_identity, read_day
 
 PERSON_FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -217,11 +217,6 @@ def _facts(get: Callable[[str], str], born: str) -> tuple[Fact, ...]:
         facts.append(Fact(kind="tenure", home=home, since=since, as_=tenure))
     if not facts:
         raise Refusal("home", "neither a home where the person lives nor a registration")
-    try:
-        for fact in facts:
-            check_days(fact)
-    except FactsDisagree as e:
-        raise Refusal("since", str(e)) from None
     return tuple(facts)
 
 

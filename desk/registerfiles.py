@@ -16,6 +16,7 @@ MOST_SHEET = 64 << 20
 """Bytes of a spreadsheet; larger ones are CSV."""
 WHY, ROW = "_why", "_row"
 """Columns that the file of rejected rows has besides its own; passed over when it is sent again."""
+_LED = ("'",)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -71,8 +72,9 @@ def _csv(path: Path) -> Iterator[Row]:
                     problem = f"the row has {len(cells)} cells, the heading {len(names)}"
                     yield Row(number, dict(zip(names, map(_plain, cells), strict=False)), problem)
                     continue
-                values = dict(zip(names, map(_plain, cells), strict=True))
-                broken = "\ufffd" in "".join(cells)
+                plain = [_plain(cell) if cell[:1] in _LED else cell for cell in map(str.strip, cells)]
+                values = dict(zip(names, plain, strict=True))
+                broken = "\ufffd" in "".join(plain)
                 yield Row(number, values, "its characters are neither UTF-8 nor GB18030" if broken else "")
     except OSError as e:
         raise ConfigError(f"{path.name} cannot be read: {e.strerror}") from e

@@ -213,6 +213,8 @@ class _Run:
         self.batches: list[str] = []
         self.rows = self.taken = self.unchanged = self.rejected = 0
         self.first: list[Rejected] = []
+        self._why_not: dict[str, str] = {}
+        """Jurisdiction -> why the actor may not write there; "": it may."""
         self._seen: dict[str, int] = {}
         """Reference or code -> the row that it came in."""
 
@@ -267,9 +269,11 @@ class _Run:
         self.kept += new
 
     def _may(self, area: str) -> None:
-        decision = decide(self.actor, "person.write", area)
-        if not decision.allowed:
-            raise Refusal("", decision.why)
+        why = self._why_not.get(area)
+        if why is None:
+            why = self._why_not[area] = decide(self.actor, "person.write", area).why
+        if why:
+            raise Refusal("", why)
 
     def _persons(self, rows: Sequence[Row], headings: Mapping[str, str]) -> None:
         drafts: list[tuple[Row, str, Draft]] = []

@@ -50,6 +50,7 @@ PERSONS = Table(
     Column("care", String, nullable=False),
     Column("version", Integer, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
 )
 Index("reg_persons_by_blind", PERSONS.c.blind)
 Index("reg_persons_by_area", PERSONS.c.area, PERSONS.c.ref)
@@ -65,6 +66,7 @@ FACTS = Table(
     Column("until", String, nullable=False),
     Column("as", String, nullable=False),
     Column("household", String, nullable=False),
+    sqlite_with_rowid=False,
 )
 Index("reg_facts_by_home", FACTS.c.home)
 
@@ -74,6 +76,7 @@ CARE = Table(
     Column("tag", String, primary_key=True),
     Column("area", String, primary_key=True),
     Column("ref", String, primary_key=True),
+    sqlite_with_rowid=False,
 )
 Index("reg_care_by_ref", CARE.c.ref)
 
@@ -88,6 +91,7 @@ HOMES = Table(
     Column("address", String, nullable=False),
     Column("use", String, nullable=False),
     Column("area_m2", Float, nullable=False),
+    sqlite_with_rowid=False,
 )
 Index("reg_homes_by_building", HOMES.c.building)
 Index("reg_homes_by_area", HOMES.c.area, HOMES.c.home)
