@@ -3,8 +3,8 @@
     score = base + merits (at most so many) - demerits
 
 Points come from cases, by the rules of a file, and from what people enter (inspections, campaigns). Those
-that grow with the number of homes are set to so many households. An entry expires, can be traced to its case, and
-can be contested; one that is withdrawn counts no more. Which colour is how good is the file's to say.
+that grow with the number of homes are set to so many households. An entry expires, can be traced to its case,
+and can be contested; one that is withdrawn counts no more. Which colour is how good is the file's to say.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
