@@ -119,10 +119,10 @@ class CityStage:
         self.vault = made_vault(folder)
         self.store = CityStore(where or folder / "city.db", self.objects, self.vault)
         self.packs = packs or shipped()
+        self.calendar = shipped_calendar()
         words = WordsBox(self.objects, self.vault)
-        calendar = shipped_calendar()
         self.desk = CaseDesk(
-            self.journal, self.store, self.packs, self.clock, SITE, calendar, words=words, wait_s=wait_s
+            self.journal, self.store, self.packs, self.clock, SITE, self.calendar, words=words, wait_s=wait_s
         )
         made: dict[str, Any] = {
             "site": SITE,
@@ -134,7 +134,7 @@ class CityStage:
             "vault": self.vault,
             "clock": self.clock,
             "packs": self.packs,
-            "calendar": calendar,
+            "calendar": self.calendar,
             "cases": self.desk,
             "words": words,
         }

@@ -1,5 +1,8 @@
 """Rights over HTTP, role by jurisdiction by operation, and requests that mean harm."""
 
+import csv
+import io
+import json
 import logging
 import socket
 from collections.abc import Iterator
@@ -142,6 +145,36 @@ def test_who_may_ask_for_what(stage: CityStage, url: str, only: str, not_: str, 
     with stage.client(who) as client:
         answer = client.get(url)
     assert answer.status_code == (200 if may else 403), answer.text
+
+
+@pytest.mark.parametrize("who", PEOPLE)
+def test_cases_are_taken_away_by_few_for_a_purpose(stage: CityStage, cases: dict[str, str], who: str) -> None:
+    may = who in ("super", "auditor", "admin")
+    last = stage.journal.last_offset()
+    with stage.client(who) as client:
+        assert client.get("/city/exports/cases").status_code == (400)
+        table = client.get("/city/exports/cases", params={"purpose": "year book"})
+        lines = client.get("/city/exports/cases", params={"purpose": "year book", "format": "jsonl"})
+    assert {table.status_code, lines.status_code} == {200 if may else 403}
+    assert SECRET not in table.text + lines.text
+    stage.journal.flush()
+    deeds = [r.event.data for r in stage.journal.read(last, 10, ("access",))]
+    said = [(d.what, d.purpose, d.allowed) for d in deeds if isinstance(d, Access)]
+    assert said == [("export", "year book", True)] * 2 if may else not any(allowed for _, _, allowed in said)
+    if may:
+        rows = list(csv.DictReader(io.StringIO(table.text)))
+        whole = [json.loads(line) for line in lines.text.splitlines()]
+        assert [row["case"] for row in rows] == [one["case"] for one in whole]
+        assert set(cases.values()) <= {row["case"] for row in rows}
+
+
+def test_an_export_holds_no_formula(stage: CityStage) -> None:
+    with stage.client("super") as client:
+        body = {"scenario": "matter", "category": "99", "title": "=HYPERLINK(1)", "reference": "@x"}
+        assert client.post("/city/cases", json=body).status_code == 201
+        params = {"purpose": "a test", "category": "99"}
+        rows = list(csv.DictReader(io.StringIO(client.get("/city/exports/cases", params=params).text)))
+        assert [(row["title"], row["reference"]) for row in rows] == [("'=HYPERLINK(1)", "'@x")]
 
 
 def test_nobody_asks_for_more_than_their_jurisdiction(stage: CityStage) -> None:

@@ -48,7 +48,7 @@ def test_nobody_may_what_is_not_in_the_table() -> None:
 
 
 PLACES = (
-    # grant's place, then what lies in: city, town, community, grid, elsewhere, unplaced, nowhere in particular
+    # place of the grant; whether it covers city, town, community, grid, elsewhere, unplaced, nowhere
     (WHOLE, (True, True, True, True, True, True, True)),
     (CITY, (True, True, True, True, True, False, True)),
     (TOWN, (False, True, True, True, False, False, True)),
