@@ -139,6 +139,11 @@ class Orders:
         rules.open_case(pack, opening, now, self._calendar)  # what is refused leaves nothing sealed behind
         sealed = self._sealed(case, order)
         data = rules.open_case(pack, msgspec.structs.replace(opening, sealed=sealed), now, self._calendar)
+        sign_us = _us(order.sign_by)
+        if sign_us:  # what runs now, beside the platform's own clock, runs until somebody has taken it
+            data = msgspec.structs.replace(
+                data, deadlines=tuple(_shorter(d, sign_us) for d in data.deadlines)
+            )
         done = False
         try:
             done = self._book.write(case, now, data)
@@ -270,11 +275,12 @@ def _capped(deadlines: tuple[Deadline, ...], due_us: int, now_us: int, final: bo
     if said is None or said.due_us != due_us or not said.runs:
         hours = max(0.0, (due_us - now_us) / 3.6e9)
         said = Deadline(name=CHANNEL, kind="hours", amount=hours, started_us=now_us, due_us=due_us)
-    others = (
-        msgspec.structs.replace(d, due_us=due_us, warn_us=d.warn_us if d.warn_us < due_us else 0)
-        if d.runs and d.due_us > due_us
-        else d
-        for d in deadlines
-        if d.name != CHANNEL
-    )
-    return (*others, said)
+    return (*(_shorter(d, due_us) for d in deadlines if d.name != CHANNEL), said)
+
+
+def _shorter(deadline: Deadline, due_us: int) -> Deadline:
+    """The clock, if it runs not longer than to this time; of the platform's own clock nothing is cut."""
+    if not deadline.runs or deadline.due_us <= due_us or deadline.name == CHANNEL:
+        return deadline
+    warn_us = deadline.warn_us if deadline.warn_us < due_us else 0
+    return msgspec.structs.replace(deadline, due_us=due_us, warn_us=warn_us)

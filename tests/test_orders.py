@@ -158,6 +158,12 @@ def test_an_order_without_anything_personal_seals_nothing(works: Above) -> None:
 # -- its deadline wins
 
 
+def test_it_has_to_be_accepted_by_when_the_platform_wants_to_know(works: Above) -> None:
+    works.takes(order(sign_by="2026-03-02T10:00:00+08:00"))
+    assert works.due("accept") == parse_rfc3339("2026-03-02T10:00:00+08:00")
+    assert works.due() == parse_rfc3339(DUE)
+
+
 def test_no_clock_runs_longer_than_the_platforms(works: Above) -> None:
     works.takes(order(due="2026-03-03T12:00:00+08:00"))
     works.step(works.id, "accept", DISPATCHER)

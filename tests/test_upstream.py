@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from desk.upstream import (
@@ -13,6 +15,7 @@ from desk.upstream import (
     DueChanged,
     Incoming,
     Order,
+    Outgoing,
     Redo,
     Reply,
     Reporter,
@@ -307,3 +310,19 @@ def test_persons_words_go_to_another_machine_only_over_tls(tmp_path: Path) -> No
     (tmp_path / "no.pem").write_text("no")
     with pytest.raises(ConfigError, match="PEM"):
         HttpUpstream("https://platform.example/api", ManualClock(), ca=tmp_path / "no.pem")
+
+
+# -- the page for integrators
+
+
+def test_the_examples_of_the_page_are_messages() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "upstream.md").read_text()
+    incoming, outgoing = [], []
+    for text in re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        kind = json.loads(text)["kind"]
+        if kind in ("signed", "return", "reply"):
+            outgoing.append(msgspec.json.decode(text, type=Outgoing, strict=True))
+        else:
+            incoming.append(read(text.encode()))
+    assert {type(message) for message in incoming} == set(get_args(Incoming))
+    assert {type(message) for message in outgoing} == set(get_args(Outgoing))
