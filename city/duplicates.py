@@ -10,7 +10,7 @@ a city that has judged pairs may put others in their place.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import msgspec
@@ -31,7 +31,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     time: float = 1.5
     """At the same moment; less by `reach_days`."""
     reach_days: float = 3.0
-    caller: float = 3.5
+    caller: float = 4.5
     """Both callers are known and the same."""
     unplaced: float = 0.5
     """One of the two has no place: neither for nor much against."""
@@ -126,25 +126,29 @@ def best(new: Said, others: Iterable[Said], weights: Weights = WEIGHTS) -> Link 
     return Link(new.case, found[2], found[3]) if found else None
 
 
-def link_all(said: Sequence[Said], weights: Weights = WEIGHTS, known: Sequence[Said] = ()) -> Iterator[Link]:
-    """For many at once, by the time they came in: each with the earliest head that it is the same as.
+class Chain:
+    """Links many, as they come in by time: each with the earliest head that it is the same as.
 
-    A head is one that is linked to nothing itself; a chain of duplicates hangs on its first.
-
-    Args:
-        said: new ones, in any order.
-        known: those that are here already; they may be heads and get no links.
+    A head is one that is linked to nothing itself; all duplicates of a thing hang on its first.
     """
-    index = _Index(weights)
-    new = {one.case for one in said}
-    for one in sorted([*known, *said], key=lambda one: (one.time_us, one.case)):
-        link = None
-        if one.case in new:
-            link = best(one, index.near(one), weights)
-        if link is not None and link.likeness.score >= weights.linked_at:
-            yield link
-        else:
-            index.add(one)
+
+    def __init__(self, weights: Weights = WEIGHTS) -> None:
+        self._weights = weights
+        self._heads = _Index(weights)
+
+    def know(self, said: Iterable[Said]) -> None:
+        """Heads that are here already."""
+        for one in said:
+            self._heads.add(one)
+
+    def links(self, said: Iterable[Said]) -> Iterator[Link]:
+        """The links of new ones; their order is that of their times. A next call has what comes later."""
+        for one in sorted(said, key=lambda one: (one.time_us, one.case)):
+            link = best(one, self._heads.near(one), self._weights)
+            if link is not None and link.likeness.score >= self._weights.linked_at:
+                yield link
+            else:
+                self._heads.add(one)
 
 
 _Key = TypeVar("_Key")
@@ -191,7 +195,7 @@ class _Index:
         some = cells.get(key)
         if not some:
             return []
-        if some[0].time_us < since:
+        if some[0].time_us < since:  # given up for good: nothing earlier comes any more
             some[:] = [one for one in some if one.time_us >= since]
         return some
 

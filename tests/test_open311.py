@@ -1,4 +1,4 @@
-"""Open311 GeoReport v2 against a running desk on both stores, by the specification's own calls and examples."""
+"""Open311 GeoReport v2 against a running desk on both stores, by the specification's calls and examples."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +10,7 @@ import pytest
 from city.features import Feature
 from city.rights import Actor
 from city.scenario import Opening, Step
+from desk.words import WordsBox
 from tests.city_stage import CITY, COMMUNITY, GRID, IN_FAR, IN_GRID, OUTSIDE, CityStage, token_of
 
 BASE = "/city/open311/v2"
@@ -147,7 +148,7 @@ def test_the_specifications_request(stage: CityStage, client: httpx.Client) -> N
     assert case is not None
     assert (case.scenario, case.state, case.area, case.channel) == ("appeal", "placed", GRID, "hotline")
     assert case.level == "grid"
-    words = stage.desk._words.read(id_, case.sealed)
+    words = WordsBox(stage.objects, stage.vault).read(id_, case.sealed)
     assert words is not None
     assert (words.phone, words.name, words.address) == ("111111111", "smith john", "1234 5th street")
     assert words.text == "A large sinkhole is destroying the street\n[DANGER] 是 Yes"
@@ -267,7 +268,7 @@ def test_several_answers_to_one_question(stage: CityStage, client: httpx.Client)
     id_ = answer.json()[0]["service_request_id"]
     case = stage.store.cases.case(id_)
     assert case is not None
-    words = stage.desk._words.read(id_, case.sealed)
+    words = WordsBox(stage.objects, stage.vault).read(id_, case.sealed)
     assert words is not None
     assert words.text == "[SOURCE] 施工 Building works\n[HOURS] 白天 By day, 夜间 At night"
 
@@ -299,7 +300,7 @@ def test_a_token_finds_its_request(client: httpx.Client) -> None:
         error(client.get(f"{BASE}/tokens/{wrong}.xml"), 404)
 
 
-def test_nobody_without_a_key(client: httpx.Client, stage: CityStage) -> None:
+def test_nobody_without_a_key(client: httpx.Client) -> None:
     id_ = made(client)
     for path in ("services", "services/noise", "requests", f"requests/{id_}"):
         error(client.get(f"{BASE}/{path}.json"), 403, "api_key")
