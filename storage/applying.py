@@ -11,6 +11,7 @@ import msgspec
 from events import codec
 from events.bus import Record
 from events.events import ClaimTaken, Crossing, Event
+from events.topics import KEPT
 from storage.claims import ANALYSIS, Claim, Claims, CrossingKey, counts_when_superseded, crossing_key, undone
 from storage.projections import TOTAL_KEY, Batch, Values, batch, changes
 
@@ -41,15 +42,18 @@ class Writes(Protocol):
 
 
 def apply(writes: Writes, log: str, done: int, records: Sequence[Record]) -> int:
-    """Apply the records of a log that come after the offset `done`; answers how many events were new."""
-    new = 0
+    """Apply the records of a log that come after the offset `done`; answers how many events were new.
+
+    What is the city's store's alone is passed over (`events.topics.KEPT`).
+    """
+    new, last = 0, max(done, records[-1].offset if records else 0)
     for part in _parts(records, done):
         done = part[-1].offset
         if isinstance(part[0].event.data, ClaimTaken):
             new += _take(writes, part[0].event, part[0].event.data)
         else:
             new += _add(writes, [record.event for record in part])
-    writes.change("set_offset", [{"log": log, "offset": done}])
+    writes.change("set_offset", [{"log": log, "offset": last}])
     return new
 
 
@@ -60,6 +64,8 @@ def _parts(records: Sequence[Record], done: int) -> Iterator[list[Record]]:
         if record.offset <= done:
             continue
         done = record.offset
+        if record.event.family in KEPT:
+            continue
         if not isinstance(record.event.data, ClaimTaken):
             part.append(record)
             continue

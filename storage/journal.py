@@ -104,6 +104,7 @@ class Journal(Catalog):
         self.path = path
         self._clock = clock
         self._lag = Histogram()
+        self._only_kept = 0
 
         def opened() -> sqlite3.Connection:
             return connect(path, "journal", synchronous=synchronous, max_bytes=max_bytes)
@@ -359,12 +360,14 @@ class Journal(Catalog):
         """Delete events committed before `before_us` that every named consumer has; answers how many.
 
         Stream epochs from before go too, once neither footage nor a snapshot needs them; each stream's last
-        one stays. Freed pages are used again. Without a named consumer nothing is deleted.
+        one stays. Freed pages are used again. Without a named consumer nothing is deleted. What the city is
+        built from again (`events.topics.KEPT`) is never deleted.
         """
         delivered = int(self._reader.rows(_Q["delivered_offset"])[0][0] or 0)
+        after = self._pass_kept(delivered)
 
         def some(tx: Transaction) -> int:
-            return tx.execute(_Q["prune_events"], (delivered, before_us, _PRUNE_STEP)).rowcount
+            return tx.execute(_Q["prune_events"], (after, delivered, before_us, _PRUNE_STEP)).rowcount
 
         def rest(tx: Transaction) -> None:
             tx.execute(_Q["prune_anchors"], (before_us,))
@@ -376,6 +379,16 @@ class Journal(Catalog):
             gone += step
         self._writer.call(rest)
         return gone
+
+    def _pass_kept(self, upto: int) -> int:
+        """The offset up to which there is nothing but what is kept for ever: it is looked through once."""
+        while self._only_kept < upto:
+            end = min(upto, self._only_kept + SCAN)
+            found = self._reader.rows(_Q["first_to_prune"], (self._only_kept, end))
+            self._only_kept = found[0][0] - 1 if found else end
+            if found:
+                break
+        return self._only_kept
 
     def used_bytes(self) -> int:
         """What the file holds, without pages that are free to be used again."""

@@ -178,8 +178,12 @@ SELECT min(offset) FROM consumers
 
 -- name: prune_events
 DELETE FROM events WHERE offset IN
-    (SELECT offset FROM events WHERE offset <= ? AND committed_us < ?
+    (SELECT offset FROM events WHERE offset > ? AND offset <= ? AND committed_us < ?
        AND family NOT IN ('case', 'place', 'register', 'desk') ORDER BY offset LIMIT ?)
+
+-- name: first_to_prune
+SELECT offset FROM events WHERE offset > ? AND offset <= ?
+   AND family NOT IN ('case', 'place', 'register', 'desk') ORDER BY offset LIMIT 1
 
 -- name: oldest_of
 -- Of some families, what everybody but one consumer has had.
