@@ -364,7 +364,7 @@ class Journal(Catalog):
         built from again (`events.topics.KEPT`) is never deleted.
         """
         delivered = int(self._reader.rows(_Q["delivered_offset"])[0][0] or 0)
-        after = self._pass_kept(delivered)
+        after = self._pass_kept(min(delivered, self.last_offset()))
 
         def some(tx: Transaction) -> int:
             return tx.execute(_Q["prune_events"], (after, delivered, before_us, _PRUNE_STEP)).rowcount
