@@ -83,7 +83,7 @@ def with_fact(facts: Sequence[Fact], new: Fact) -> tuple[Fact, ...]:
                 "a person moves once a day: give the last place alone, or another date"
             )
         if fact.since < new.since < fact.until:
-            if fact.home == new.home and fact.as_ == new.as_ and new.until >= fact.until:
+            if fact.home == new.home and fact.as_ == new.as_ and new.until == fact.until:
                 return _sorted(facts)  # it holds already, and longer
             kept.append(msgspec.structs.replace(fact, until=new.since))
         elif new.since < fact.since < new.until:
@@ -106,6 +106,8 @@ def check_days(fact: Fact) -> None:
     """
     try:
         since, until = date.fromisoformat(fact.since), date.fromisoformat(fact.until)
+        if (since.isoformat(), until.isoformat()) != (fact.since, fact.until):  # e.g. 20240531, 2024-W22-5
+            raise ValueError
     except ValueError:
         raise FactsDisagree(
             f"{fact.kind}: {fact.since!r} to {fact.until!r} are not days YYYY-MM-DD"
