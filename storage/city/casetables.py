@@ -79,7 +79,7 @@ CASES = Table(
     # Steps change nothing that is indexed: with room on its page PostgreSQL leaves the indexes alone.
     postgresql_with={"fillfactor": "85"},
 )
-for _name in ("reference", "cause"):
+for _name in ("reference", "cause", "estate"):
     _filled = CASES.c[_name] != ""
     Index(f"cases_by_{_name}", CASES.c[_name], sqlite_where=_filled, postgresql_where=_filled)
 
