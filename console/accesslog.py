@@ -55,6 +55,10 @@ class AccessLog:
         if self._first(key):
             self._note(Access(who=who, what=what, object=object, plain=plain, purpose=purpose, allowed=False))
 
+    def written(self, access: Access) -> None:
+        """A look, deed or refusal that somebody else decided. Never merged."""
+        self._note(access)
+
     def _first(self, key: tuple[str, str, str, bool]) -> bool:
         now = self._clock.monotonic()
         if now < self._seen.get(key, now):
