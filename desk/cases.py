@@ -42,7 +42,7 @@ from storage.journal import Journal
 WAIT_S = 5.0
 """So long the store is waited for before a change is answered without it."""
 _LOOK_S = 0.01
-OWN_FACTS = frozenset(("source", "rule", "event", BACK_FACT, YEAR_FACT))
+OWN_FACTS = frozenset(("source", "rule", "event", "upstream-sent", BACK_FACT, YEAR_FACT))
 """Keys of `detail` that are set by what acts by itself, and by nobody else."""
 
 

@@ -117,7 +117,8 @@ class Orders:
 
     def _open(self, case: str, order: Order) -> bool:
         now = self._clock.wall_us()
-        chain = self._store.features.locate(*order.place) if order.place else []
+        place = (round(order.place[0], 7), round(order.place[1], 7)) if order.place else None
+        chain = self._store.features.locate(*place) if place else []
         opening = Opening(
             category=order.category,
             title=order.title,
@@ -125,7 +126,7 @@ class Orders:
             severity=order.severity,
             level="city",
             area=chain[-1] if chain else order.area,
-            place=order.place,
+            place=place,
             channel=CHANNEL,
             reference=order.number,
             public=order.public,

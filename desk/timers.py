@@ -20,7 +20,7 @@ from city.scenario import Pack, Step
 from desk.casebook import CaseBook, Story, aside
 from events.civic import CaseStepped, Deadline
 from events.clock import Clock
-from events.errors import IllegalTransition, MissingValue
+from events.errors import IllegalTransition, MissingValue, StorageError
 from storage.city.store import CityStore
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ class Timers:
         self._packs = packs
         self._clock = clock
         self._calendar = calendar
+        self._stuck: set[str] = set()
 
     def tick(self) -> int:
         """Tell what there is to tell now; answers how many steps were taken.
@@ -56,7 +57,18 @@ class Timers:
             StorageError: journal or store cannot be used; what was told is told.
         """
         now = self._clock.wall_us()
-        return sum(self._look(case, now) for case in self._store.cases.due(now, AT_ONCE))
+        done = 0
+        for case in self._store.cases.due(now, AT_ONCE + len(self._stuck)):
+            try:
+                done += self._look(case, now)
+                self._stuck.discard(case.case)
+            except StorageError:
+                raise
+            except Exception:  # one that cannot be told must not keep the others
+                if case.case not in self._stuck:
+                    log.exception("nothing can be told of case %s", case.case)
+                self._stuck.add(case.case)
+        return done
 
     def _look(self, seen: Case, now_us: int) -> int:
         """All that is to be told of one case. The store may be behind: the journal's word counts."""

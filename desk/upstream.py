@@ -47,7 +47,7 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", rena
         for name in ("sent", "due", "sign-by", "occurred", "at"):
             text = getattr(self, name.replace("-", "_"), "")
             if text and not _is_time(text):
-                raise ValueError(f"{name} is no time with a zone; write 2026-01-31T08:00:00+08:00")
+                raise ValueError(f"{name} is no time of now with a zone; write 2026-01-31T08:00:00+08:00")
         if not self.sent:
             raise ValueError("sent is missing; write when the message was sent first")
 
@@ -199,6 +199,7 @@ class Upstream(Protocol):
 
 _incoming: msgspec.json.Decoder[Incoming] = msgspec.json.Decoder(Incoming)
 _encoder = msgspec.json.Encoder(order="sorted")
+_FIRST_US, _LAST_US = parse_rfc3339("2000-01-01T00:00:00Z"), parse_rfc3339("2200-01-01T00:00:00Z")
 _VALUE = re.compile(r"(Invalid [a-z ]*value) '.*'", re.DOTALL)
 
 
@@ -230,10 +231,9 @@ def moment(time_us: int) -> str:
 
 def _is_time(text: str) -> bool:
     try:
-        parse_rfc3339(text)
+        return _FIRST_US <= parse_rfc3339(text) < _LAST_US
     except ValueError:
         return False
-    return True
 
 
 def _quiet(text: str) -> str:

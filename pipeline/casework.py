@@ -61,6 +61,11 @@ class _Steady(Service):
                     self.problem = str(e)
                     self._stop.wait(AGAIN_S)
                     continue
+                except Exception as e:
+                    log.exception("%s begins its round anew", self._thread.name)
+                    self.problem = f"{type(e).__name__}: {e}"
+                    self._stop.wait(AGAIN_S)
+                    continue
                 if not more:
                     self._stop.wait(self._every_s)
         finally:
@@ -112,6 +117,8 @@ class TriggerService(_Steady):
             except LinliError:
                 self._subscription.seek(before(records[n:]))
                 raise
+            except Exception:  # one that nobody can take must not keep the others
+                log.exception("event %s is passed over by %s", record.event.id, self._group)
         if records:
             self._subscription.commit(self._subscription.position)
         return bool(records)

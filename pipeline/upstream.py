@@ -66,6 +66,10 @@ class UpstreamService(Service):
                 log.error("the platform above (%s): %s", way, e)
             self.problems[way] = str(e)
             return False
+        except Exception as e:  # or it would end what the other way still does
+            log.exception("the platform above (%s) is tried again", way)
+            self.problems[way] = f"{type(e).__name__}: {e}"
+            return False
         self.problems.pop(way, None)
         return True
 
@@ -77,7 +81,7 @@ class UpstreamService(Service):
         """
         settled = 0
         good: list[tuple[Incoming, Received]] = []
-        for received in self._upstream.fetch(_BATCH):
+        for received in self._upstream.fetch(_BATCH + len(self._early)):
             try:
                 good.append((read(received.body), received))
             except UpstreamRefused as e:

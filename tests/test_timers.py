@@ -188,6 +188,20 @@ def test_a_clock_that_the_pack_does_not_speak_of_is_told_all_the_same(works: Wor
     assert works.tick() == 0
 
 
+def test_a_case_that_cannot_be_told_does_not_keep_the_others(works: Works) -> None:
+    good = works.packs
+    bad = works.opened(OPENING)
+    video = works.opened(Opening(category="intrusion", area=GRID), "video")
+    actions = tuple(replace(a, restart=("nothing",)) for a in good["matter"].actions)
+    works.packs = good | {"matter": replace(good["matter"], actions=actions)}  # no file can say so
+    works.clock.advance(86_400)
+    assert works.tick() == 1
+    assert told(works, video) == [("escalate", "acknowledge")]
+    works.packs = good
+    assert works.tick() == 1
+    assert told(works, bad) == [("escalate", "accept")]
+
+
 # -- the calendar
 
 NEW_YORK = Calendar(zone="America/New_York", hours=((540, 1020),), years=frozenset({2026, 2027}))

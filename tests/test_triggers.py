@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from city import packs as scenarios
 from city.features import Feature
 from city.rights import Actor
+from cli.citysection import CitySection
 from desk.triggers import STALE_S
 from events.clock import SystemClock
 from events.events import Event, Health, Judged
@@ -221,11 +223,11 @@ cause = "what"
 """
 
 
-def test_a_scenario_is_replaced_and_another_added_by_files_alone(tmp_path: Path) -> None:
+def test_a_scenario_is_replaced_and_another_added_by_configuration_alone(tmp_path: Path) -> None:
     (tmp_path / "ours.toml").write_text(OURS)
     (tmp_path / "disks.toml").write_text(DISKS)
-    files = {"video": tmp_path / "ours.toml", "disks": tmp_path / "disks.toml"}
-    works = Works(tmp_path, packs=scenarios.chosen(files))
+    section = msgspec.toml.decode('packs = ["ours.toml", "matter", "appeal", "disks.toml"]', type=CitySection)
+    works = Works(tmp_path, packs=scenarios.chosen(section.packs, tmp_path))
     happens(
         works,
         said(raised("a1", kind="crowd", label="person", rule="square"), 0),
@@ -263,6 +265,32 @@ def test_while_the_store_cannot_be_read_an_alert_waits(works: Works, tmp_path: P
     until(lambda: len(works.events("case")) == 3, 20, "the alerts did not come again")
     service.stop()
     assert service.problem == ""
+
+
+class Picky:
+    """Cannot take one of the events."""
+
+    families = ("alert",)
+
+    def __init__(self) -> None:
+        self.took: list[str] = []
+
+    def take(self, event: Event) -> int:
+        if event.sequence == 1:
+            raise ValueError("not this one")
+        self.took.append(event.subject)
+        return 1
+
+
+def test_an_event_that_nobody_can_take_does_not_keep_the_others(works: Works) -> None:
+    happens(works, *(said(raised(f"a{n}"), n) for n in range(3)))
+    picky = Picky()
+    service = TriggerService(works.bus, picky, "picky")
+    service.start()
+    until(lambda: len(picky.took) == 2, 20, "the others wait")
+    service.stop()
+    assert picky.took == ["a0", "a2"]
+    assert works.journal.committed("picky") == works.journal.last_offset()
 
 
 ALERTS = 120
