@@ -219,9 +219,11 @@ def follows(entry: Entry, state: State, who: str, note: str) -> Rated:
     """What becomes of an entry.
 
     Raises:
-        IllegalTransition: not from its state.
+        IllegalTransition: not from its state; or a contest would be decided by who contests.
         MissingValue: without a reason.
     """
+    if entry.state == "contested" and who == entry.who:
+        raise IllegalTransition(f"{who} contests entry {entry.entry}; somebody else has to decide")
     if state not in FOLLOWS[entry.state]:
         may = ", ".join(FOLLOWS[entry.state]) or "nothing more"
         raise IllegalTransition(f"entry {entry.entry} is {entry.state}; it can become {may}, not {state}")

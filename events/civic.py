@@ -237,6 +237,6 @@ def register_source(site: str, what: str, entry: str) -> str:
     return f"/{site}/register/{what}:{entry}"
 
 
-def desk_source(site: str) -> str:
-    """CloudEvents source of the desk: imports, ratings, the calendar."""
-    return f"/{site}/desk/desk"
+def desk_source(site: str, thing: str = "desk") -> str:
+    """CloudEvents source of the desk (its imports), or of a thing of its own: an entry of ratings, a day."""
+    return f"/{site}/desk/{thing}"
