@@ -35,7 +35,7 @@ from storage.city.casequery import (
 )
 from storage.city.casetables import CASES, FINDINGS, OPEN, ORGS, STEPS, case_of
 from storage.city.casewrites import CaseWrites, Folded, touched
-from storage.city.engine import load, reading
+from storage.city.engine import among, load, reading
 from storage.city.features import FeatureTables
 
 _AT_ONCE = 5000
@@ -119,7 +119,9 @@ class CaseTables:
     def cases(self, ids: Sequence[str]) -> dict[str, Case]:
         """Those of these that there are."""
         with reading(self._engine) as connection:
-            found = connection.execute(select(CASES.c.case, CASES.c.doc).where(CASES.c.case.in_(ids)))
+            found = connection.execute(
+                select(CASES.c.case, CASES.c.doc).where(among(connection, CASES.c.case, ids))
+            )
             return {id_: case_of(doc) for id_, doc in found}
 
     def steps(self, id: str) -> list[StepRow]:

@@ -12,7 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, insert
+import msgspec
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    MetaData,
+    String,
+    Table,
+    any_,
+    create_engine,
+    event,
+    func,
+    insert,
+    literal,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
@@ -31,7 +46,8 @@ BUSY_S = 30.0
 _CACHE_KIB = 64 << 10
 _LINKS, _MORE = 6, 6
 _LOCK_KEY = 0x4C6B << 48 | 1
-_WRITE, _TURN, _MEANING = "city_write", "city_turn", "city_errors"
+_WRITE, _TURN, _LOCK = "city_write", "city_turn", "city_lock"
+_MEANING, _NAME = "city_errors", "city_name"
 """Options of an engine and its connections."""
 Meaning = Callable[[Exception], StorageError]
 _SETTINGS: Mapping[str, str] = {
@@ -58,16 +74,33 @@ def opened(
         ConfigError: the address is none.
         StorageError: it cannot be opened, or is not ours (StoreAway: the server does not answer).
     """
-    engine = _of_file(where, pragmas) if isinstance(where, Path) else _of_server(where, login)
+    engine = connected(where, login, pragmas)
     try:
-        metadata.create_all(engine)
+        if metadata is METADATA:
+            METADATA.create_all(engine)
+        else:
+            engine = engine.execution_options(**{_LOCK: _LOCK_KEY + 1})
+            with writing(engine) as connection:
+                metadata.create_all(connection)
     except SQLAlchemyError as e:
         engine.dispose()
-        raise StorageError(f"the city's store cannot be opened: {e}") from e
+        raise StorageError(f"{name_of(engine)} cannot be opened: {e}") from e
     except StorageError:
         engine.dispose()
         raise
     return engine
+
+
+def connected(
+    where: "Path | str | Address", login: Credentials | None = None, pragmas: Sequence[str] = ()
+) -> Engine:
+    """An engine for the file or address, whatever tables are there. Raises as `opened`."""
+    return _of_file(where, pragmas) if isinstance(where, Path) else _of_server(where, login)
+
+
+def name_of(engine: Engine | Connection) -> str:
+    """What the database is called in messages; without a password."""
+    return str(engine.get_execution_options()[_NAME])
 
 
 def is_postgres(connection: Connection | Engine) -> bool:
@@ -77,7 +110,8 @@ def is_postgres(connection: Connection | Engine) -> bool:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that writes, the only one: numbers are given and sums are changed in it.
+    """A transaction that writes, the only one: numbers are given and sums are changed in it. (A vault in the
+    same database on PostgreSQL is written by itself.)
 
     Raises:
         StorageError: of the database; nothing was written.
@@ -86,7 +120,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
         connection = connection.execution_options(**{_WRITE: True})
         with connection.begin():
             if is_postgres(connection):
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
+                lock = connection.get_execution_options().get(_LOCK, _LOCK_KEY)
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
             yield connection
 
 
@@ -205,6 +240,14 @@ def remove(connection: Connection, table: Table, keys: Sequence[Sequence[Any]]) 
         cursor.executemany(f'DELETE FROM "{table.name}" WHERE {same}', keys)
 
 
+def among(connection: Connection, column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
+    """Whether a column of text has one of these values: one parameter, where `in_` would write thousands."""
+    if is_postgres(connection):
+        return column == any_(literal(list(values), postgresql.ARRAY(String)))
+    listed = func.json_each(msgspec.json.encode(values).decode()).table_valued("value")
+    return column.in_(select(listed.c.value))
+
+
 def mark(connection: Connection) -> str:
     """How the driver writes a value's place."""
     return "%s" if is_postgres(connection) else "?"
@@ -279,7 +322,7 @@ def _of_file(path: Path, pragmas: Sequence[str] = ()) -> Engine:
         "sqlite://", creator=connect, poolclass=QueuePool, pool_size=_LINKS, max_overflow=_MORE
     )
     event.listen(engine, "begin", _begin)
-    return _with_errors(engine, lambda e: storage_error(e, path), {_TURN: threading.Lock()})
+    return _with_errors(engine, lambda e: storage_error(e, path), {_TURN: threading.Lock(), _NAME: str(path)})
 
 
 def _begin(connection: Connection) -> None:
@@ -329,4 +372,4 @@ def _of_server(where: "str | Address", login: Credentials | None) -> Engine:
         max_overflow=_MORE,
         pool_pre_ping=True,
     )
-    return _with_errors(engine, address.error, {})
+    return _with_errors(engine, address.error, {_NAME: address.name})

@@ -34,7 +34,7 @@ from city.housing import Fact, Home
 from events.civic import RegisterChanged, RegisterErased, RegisterImported
 from events.errors import StorageError
 from events.events import Event
-from storage.city.engine import load, merge, reading
+from storage.city.engine import among, load, merge, reading
 from storage.city.metadata import METADATA
 from storage.city.refusal import Refused
 from storage.city.vault import Vault
@@ -276,7 +276,7 @@ class RegisterTables:
             for some in _chunks(refs):
                 facts = facts_of(connection, some)
                 rows = connection.execute(
-                    select(PERSONS).where(PERSONS.c.ref.in_(some)).order_by(PERSONS.c.ref)
+                    select(PERSONS).where(among(connection, PERSONS.c.ref, some)).order_by(PERSONS.c.ref)
                 )
                 found += [_entry(row, facts.get(row.ref, ())) for row in rows]
         return found
@@ -329,7 +329,7 @@ class RegisterTables:
         found: dict[str, Home] = {}
         with reading(self._engine) as connection:
             for some in _chunks(homes):
-                for row in connection.execute(select(HOMES).where(HOMES.c.home.in_(some))):
+                for row in connection.execute(select(HOMES).where(among(connection, HOMES.c.home, some))):
                     found[row.home] = Home(**row._mapping)
         return found
 
@@ -376,11 +376,12 @@ def put_persons(connection: Connection, rows: Sequence[PersonRow], version: int 
     """Entries, whole: what was there of them goes. Of one that is given twice the last one counts."""
     last = {row.ref: row for row in rows}
     refs = sorted(last)
-    found = connection.execute(select(PERSONS.c.ref, PERSONS.c.version).where(PERSONS.c.ref.in_(refs)))
+    wanted = among(connection, PERSONS.c.ref, refs)
+    found = connection.execute(select(PERSONS.c.ref, PERSONS.c.version).where(wanted))
     known = {str(ref): int(kept) for ref, kept in found}
     if known:
         for table in (FACTS, CARE):
-            connection.execute(delete(table).where(table.c.ref.in_(list(known))))
+            connection.execute(delete(table).where(among(connection, table.c.ref, list(known))))
     persons, facts, care = [], [], []
     for ref in refs:
         row = last[ref]
@@ -414,7 +415,7 @@ def facts_of(connection: Connection, refs: Sequence[str]) -> dict[str, tuple[Fac
     """The facts of persons, in their order."""
     found: dict[str, list[Fact]] = {}
     rows = connection.execute(
-        select(FACTS).where(FACTS.c.ref.in_(list(refs))).order_by(FACTS.c.ref, FACTS.c.n)
+        select(FACTS).where(among(connection, FACTS.c.ref, refs)).order_by(FACTS.c.ref, FACTS.c.n)
     )
     for row in rows:
         found.setdefault(row.ref, []).append(_fact(row))

@@ -33,7 +33,7 @@ from sqlalchemy import Column, Connection, LargeBinary, MetaData, String, Table,
 
 from events.errors import ConfigError, StorageError
 from ingest.credentials import Credentials
-from storage.city.engine import driver, is_postgres, opened, reading, upsert, writing
+from storage.city.engine import among, driver, is_postgres, opened, reading, upsert, writing
 
 if TYPE_CHECKING:
     from storage.pglink import Address
@@ -187,7 +187,9 @@ class Vault:
             for first in range(0, len(entries), _AT_ONCE):
                 part = entries[first : first + _AT_ONCE]
                 rows = connection.execute(
-                    select(KEYS.c.entry).where(KEYS.c.entry.in_(part), KEYS.c.wrapped.is_(None))
+                    select(KEYS.c.entry).where(
+                        among(connection, KEYS.c.entry, part), KEYS.c.wrapped.is_(None)
+                    )
                 )
                 gone |= set(rows.scalars())
         return frozenset(gone)
