@@ -23,6 +23,7 @@ from city.scenario import Opening, Pack, Step
 from city.steps import BACK_FACT, YEAR_FACT
 from desk.casebook import FAMILY, folded
 from desk.effects import Effects, becomes, case_event, case_id
+from desk.shown import WAIT_S, until_shown
 from desk.words import Words, WordsBox
 from events.civic import CaseOpened, Fact, case_source
 from events.clock import Clock
@@ -31,7 +32,6 @@ from events.errors import (
     IllegalTransition,
     MissingValue,
     NoSuchThing,
-    NotShownYet,
     OutsideCity,
     VersionConflict,
 )
@@ -39,9 +39,6 @@ from events.events import Event
 from storage.city.store import CityStore
 from storage.journal import Journal
 
-WAIT_S = 5.0
-"""So long the store is waited for before a change is answered without it."""
-_LOOK_S = 0.01
 OWN_FACTS = frozenset(("source", "rule", "event", "upstream-sent", BACK_FACT, YEAR_FACT))
 """Keys of `detail` that are set by what acts by itself, and by nobody else."""
 
@@ -230,19 +227,12 @@ class CaseDesk:
         Raises:
             NotShownYet: it has not in time. The version is journaled all the same.
         """
-        until = self._clock.monotonic() + self._wait_s
-        while True:
+
+        def look() -> Case | None:
             case = self._store.cases.case(case_id)
-            if case is not None and case.version >= version:
-                return case
-            if self._clock.monotonic() >= until:
-                raise NotShownYet(
-                    f"case {case_id}: version {version} is journaled and holds, but the store does not show "
-                    "it yet; do not send it again, read the case later (is `linli serve` running?)",
-                    case_id,
-                    version,
-                )
-            self._clock.sleep(_LOOK_S)
+            return case if case is not None and case.version >= version else None
+
+        return until_shown(self._clock, look, case_id, version, self._wait_s)
 
     def _of_journal(self, case_id: str) -> Case | None:
         return folded(case_id, self._journal.history(case_source(self._site, case_id), FAMILY))

@@ -15,9 +15,10 @@ from city import ratings as rules_of
 from city.estates import Estate, estate_of
 from city.ratings import Entry, Rating, RatingRules, State
 from city.rights import Actor, decide, within
+from desk.shown import WAIT_S, until_shown
 from events.civic import Rated, desk_source
 from events.clock import Clock
-from events.errors import AccessDenied, NoSuchThing, NotShownYet
+from events.errors import AccessDenied, NoSuchThing
 from events.events import Event
 from events.ids import event_id
 from storage.city.store import CityStore
@@ -25,8 +26,6 @@ from storage.journal import Journal
 
 FAMILY = "desk"
 LAYER = "estate"
-WAIT_S = 5.0
-_LOOK_S = 0.01
 
 
 class RatingDesk:
@@ -179,16 +178,11 @@ class RatingDesk:
         self._journal.append_next(
             [Event(id=id, source=source, time_us=now, epoch=0, sequence=sequence, data=data)]
         )
-        until = self._clock.monotonic() + self._wait_s
-        while len(self._store.desk.said(data.entry)) <= sequence:
-            if self._clock.monotonic() >= until:
-                raise NotShownYet(
-                    f"entry {data.entry}: it is journaled and holds, but the store does not show it yet; do "
-                    "not send it again (is `linli serve` running?)",
-                    data.entry,
-                    sequence,
-                )
-            self._clock.sleep(_LOOK_S)
+
+        def look() -> bool | None:
+            return len(self._store.desk.said(data.entry)) > sequence or None
+
+        until_shown(self._clock, look, f"entry {data.entry}", sequence, self._wait_s)
         return self._entry(estate, data.entry)
 
 
