@@ -10,6 +10,7 @@ from collections.abc import Callable
 import click
 
 from cli import (
+    city,
     deadletters,
     demo,
     doctor,
@@ -55,6 +56,7 @@ def main(verbose: bool) -> None:
 ROOMS = (
     demo,
     running,
+    city,
     doctor,
     watching,
     measuring,

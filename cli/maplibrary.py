@@ -13,7 +13,8 @@ from pathlib import Path
 
 import click
 
-from cli.footage import Progress, print_progress
+from cli.debian import Progress
+from cli.footage import print_progress
 from detectors.fetch import npm_pack
 from events.errors import ConfigError, ModelError
 

@@ -96,6 +96,8 @@ def children(loaded: Settings) -> list[Child]:
     if loaded.file.sensor and alone:
         children.append(_child("sensors", "sensors", "run", site))
     children.append(_child("services", "services", site, stage=1))
+    if loaded.file.city.code:
+        children.append(_child("city", "city", site, stage=2))
     if loaded.file.console.enabled:
         children.append(_child("console", "console", site, stage=3))
     return children

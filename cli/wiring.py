@@ -6,12 +6,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import msgspec
 
-from cli import analysing, observing
+from cli import analysing, maplibrary, observing
 from cli.settings import Camera, Settings
 from console.access import check_bind, read_policy
 from console.app import create_app
@@ -58,6 +58,9 @@ from storage.orphans import clear_orphans
 from storage.recovery import cameras_of, recover
 from storage.segments import SegmentWriter
 from storage.store import Store
+
+if TYPE_CHECKING:
+    from console.city.context import CityParts
 
 log = logging.getLogger(__name__)
 
@@ -471,6 +474,16 @@ def _uploads(
     return [shipping.shipper(settings, journal, spool, clock)], unsent
 
 
+def _desk(settings: Settings, journal: Journal, clock: Clock) -> "CityParts | None":
+    """Parts of the city's desk, if the site has one."""
+    if not settings.file.city.code:
+        return None
+    with city("the city's desk"):
+        from cli import cityhall  # needs packages that a box without a desk need not have
+
+    return cityhall.parts(settings, cityhall.opened(settings, clock, journal), clock)
+
+
 def camera_view(camera: Camera) -> CameraView:
     """What the page is told of a camera."""
     grounds = analysing.grounds(camera)
@@ -529,5 +542,7 @@ def console(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Con
         faces=file.faces,
         identity=settings.path.parent / file.faces.identity if file.faces.identity else None,
         figures=(RunFigures(paths.run, journal, clock),),
+        city=_desk(settings, journal, clock),
+        library=maplibrary.present(),
     )
     return ConsoleServer(app, file.console.host, file.console.port)

@@ -10,7 +10,7 @@ from events.bus import Bus, Record, Subscription
 from events.clock import Clock
 from events.errors import EventRefused, LinliError, LogTruncated
 from pipeline.service import Service
-from storage.store import Store
+from storage.store import Projected
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Projector(Service):
     def __init__(  # noqa: PLR0913 - what it works with (3), how (2), who is told (3)
         self,
         bus: Bus,
-        store: Store,
+        store: Projected,
         clock: Clock,
         *,
         group: str = GROUP,
@@ -192,12 +192,14 @@ class Projector(Service):
             self._figures.failed()
 
 
-def rewind(subscription: Subscription, store: Store) -> None:
+def rewind(subscription: Subscription, store: Projected) -> None:
     """Read on from where the store stands in each log."""
     subscription.seek({name: store.offset(name) for name in subscription.position})
 
 
-def catch_up(subscription: Subscription, store: Store, *, timeout_s: float = 0.0, limit: int = 500) -> int:
+def catch_up(
+    subscription: Subscription, store: Projected, *, timeout_s: float = 0.0, limit: int = 500
+) -> int:
     """One bare step of projecting: poll, apply, then commit on the bus; answers how many records were polled.
 
     The subscription begins where the store stands: `subscribe(group, start=store.offset)`.

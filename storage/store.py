@@ -51,11 +51,8 @@ class StoreSizes(msgspec.Struct, frozen=True, kw_only=True):
     """Alerts by their last verdict: true, false, ignore."""
 
 
-class Store(Protocol):
-    """What the projector writes and the page, the command line and the auditor read. From any thread.
-
-    `camera` is a camera's (or box's) id, or its whole source; None: all.
-    """
+class Projected(Protocol):
+    """What a projector writes: how far it is, and records in order. From any thread."""
 
     def offset(self, log: str) -> int:
         """How far the records of a log (a bus, or a partition of one) were applied; 0: not at all."""
@@ -74,6 +71,13 @@ class Store(Protocol):
         Raises:
             StorageError: nothing was changed.
         """
+
+
+class Store(Projected, Protocol):
+    """What the projector writes and the page, the command line and the auditor read. From any thread.
+
+    `camera` is a camera's (or box's) id, or its whole source; None: all.
+    """
 
     def prune(self, before_us: int) -> int:
         """Forget events, intervals, readings and looks from before this capture time, and alerts that were

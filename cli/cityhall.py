@@ -1,0 +1,250 @@
+"""Wiring of the city's desk: its store, vault, packs and calendar from the site file, for the processes that
+work with them.
+
+`linli run` starts a process of its own for it (`linli city`), which brings events into the city's store and
+moves cases by itself; the console's process serves the HTTP API. Needs the packages of linli[desk].
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from city import calendars, packs
+from city.clocks import Calendar
+from city.features import Feature
+from city.rights import WHOLE, Actor
+from city.scenario import Pack
+from cli import wiring
+from cli.settings import Camera, Settings
+from console.access import is_loopback
+from console.city.context import CityParts
+from desk.caseretention import CaseRetention
+from desk.cases import CaseDesk
+from desk.mapimport import MapDesk
+from desk.upstream import Upstream
+from desk.upstreamfiles import FilesUpstream
+from desk.upstreamhttp import HttpUpstream
+from desk.words import WordsBox
+from events.bus import Bus
+from events.clock import Clock
+from events.errors import ConfigError, LinliError
+from pipeline.casework import Above, Casework, casework_services
+from pipeline.projector import Projector
+from pipeline.service import Service
+from storage.city.store import CityStore
+from storage.city.vault import Vault, make_master, read_master
+from storage.journal import Journal
+from storage.logbus import LogBus
+from storage.objects import FolderObjects
+
+log = logging.getLogger(__name__)
+
+GROUP = "city"
+"""The projector's name on the bus."""
+SYSTEM = Actor("site file", "administrator", WHOLE)
+"""Who enters the cameras of the site file."""
+
+
+class Hall(NamedTuple):
+    """What every process of the desk has open."""
+
+    journal: Journal
+    store: CityStore
+    objects: FolderObjects
+    vault: Vault
+    packs: Mapping[str, Pack]
+    calendar: Calendar
+    words: WordsBox
+
+    def close(self) -> None:
+        """Release all of it."""
+        self.store.close()
+        self.vault.close()
+        self.journal.close()
+
+
+def opened(settings: Settings, clock: Clock, journal: Journal | None = None) -> Hall:
+    """Open the desk's parts.
+
+    Raises:
+        ConfigError: the site has no [city], or a pack, the calendar or the vault's key cannot be used.
+        StorageError: store or vault cannot be opened.
+    """
+    section, base = settings.file.city, settings.path.parent
+    if not section.code:
+        raise ConfigError(f"{settings.path} has no city; add [city] with the code of what is served")
+    paths = wiring.Paths(settings.data).make()
+    chosen = packs.chosen(section.packs, base)
+    calendar = calendars.load(base / section.calendar) if section.calendar else calendars.shipped()
+    login = wiring.secret(settings.file.store.credentials, base)
+    objects = FolderObjects(paths.data / "city")
+    vault = Vault(_database(settings, paths.data / "vault.db"), read_master(_master(settings)), login)
+    try:
+        store = CityStore(
+            _database(settings, paths.data / "city.db"), objects, vault, login=login, zone=section.zone
+        )
+    except LinliError:
+        vault.close()
+        raise
+    journal = journal or Journal(paths.journal, clock)
+    return Hall(journal, store, objects, vault, chosen, calendar, WordsBox(objects, vault))
+
+
+def _database(settings: Settings, file: Path) -> Path | str:
+    return settings.file.store.url or file
+
+
+def _master(settings: Settings) -> Path:
+    """The file of the vault's master key; made if need be on a desk that only this machine can reach."""
+    if settings.file.city.vault_key:
+        return settings.path.parent / settings.file.city.vault_key
+    path = settings.data / "secrets" / "vault.key"
+    if not path.exists():
+        if not is_loopback(settings.file.console.host):
+            raise ConfigError(
+                "[city] names no vault_key; make one with `linli registers key new`, keep a copy of it where "
+                "the backups are not, and write its path into the site file"
+            )
+        try:
+            make_master(path)
+        except ConfigError:
+            if not path.exists():  # made by another process just now
+                raise
+    return path
+
+
+def parts(settings: Settings, hall: Hall, clock: Clock) -> CityParts:
+    """What the HTTP API works with."""
+    section, site = settings.file.city, settings.file.site
+    desk = CaseDesk(hall.journal, hall.store, hall.packs, clock, site.id, hall.calendar, words=hall.words)
+    return CityParts(
+        site=site.id,
+        code=section.code,
+        name=section.name or site.name or site.id,
+        store=hall.store,
+        journal=hall.journal,
+        objects=hall.objects,
+        vault=hall.vault,
+        clock=clock,
+        packs=hall.packs,
+        calendar=hall.calendar,
+        cases=desk,
+        words=hall.words,
+        open311_public=section.open311_public,
+    )
+
+
+def services(settings: Settings, hall: Hall, clock: Clock) -> list[Service]:
+    """The projector into the city's store, and what moves cases by itself; as they stop."""
+    bus = _bus(settings, hall, clock)
+    casework = Casework(
+        journal=hall.journal,
+        bus=bus,
+        store=hall.store,
+        objects=hall.objects,
+        vault=hall.vault,
+        packs=hall.packs,
+        calendar=hall.calendar,
+        clock=clock,
+        site=settings.file.site.id,
+    )
+    retention = CaseRetention(keep_years=settings.file.city.keep_years)
+    moving = casework_services(casework, retention, _above(settings, clock))
+    return [*moving, Projector(bus, hall.store, clock, group=GROUP)]
+
+
+def _bus(settings: Settings, hall: Hall, clock: Clock) -> Bus:
+    if not settings.file.bus.bootstrap:
+        return LogBus(hall.journal, clock)
+    from storage.kafkabus import KafkaBus  # needs a client that a box without brokers need not have
+
+    return KafkaBus(wiring.brokers(settings), clock)
+
+
+def _above(settings: Settings, clock: Clock) -> Above | None:
+    section, base = settings.file.city.upstream, settings.path.parent
+    upstream: Upstream
+    if section.kind == "files":
+        upstream = FilesUpstream(base / section.folder)
+    elif section.kind == "http":
+        login = wiring.secret(section.credentials, base)
+        upstream = HttpUpstream(section.url, clock, login=login, ca=base / section.ca if section.ca else None)
+    else:
+        return None
+    return Above(upstream, section.every_s)
+
+
+def enter_cameras(settings: Settings, hall: Hall, clock: Clock) -> int:
+    """The site file's cameras as a layer of the map; answers how many were new or changed."""
+    desk = map_desk(settings, hall, clock)
+    changed = 0
+    for camera in settings.file.camera:
+        feature = camera_feature(camera)
+        if feature is None or hall.store.features.get("camera", camera.id) == feature:
+            continue
+        version = desk.version("camera", camera.id)
+        try:
+            desk.change("camera", camera.id, feature, version, SYSTEM)
+        except LinliError as e:
+            log.warning("camera %s is not on the map: %s", camera.id, e)
+            continue
+        changed += 1
+    return changed
+
+
+def map_desk(settings: Settings, hall: Hall, clock: Clock) -> MapDesk:
+    """The desk that changes the map."""
+    section = settings.file.city
+    site = settings.file.site.id
+    return MapDesk(hall.journal, hall.store, hall.objects, clock, site, section.code, zone=section.zone)
+
+
+def camera_feature(camera: Camera) -> Feature | None:
+    """A camera with its place and what it sees of the ground; None where nobody knows where it is."""
+    view = wiring.camera_view(camera)
+    polygons = [list(seen) for seen in (view.view, *(preset.view for preset in view.presets)) if seen]
+    place = camera.place or (polygons[0][0] if polygons else None)
+    if place is None:
+        return None
+    rings = [[[list(corner) for corner in [*ring, ring[0]]]] for ring in polygons]
+    geometry: dict[str, object] = {"type": "Point", "coordinates": list(place)}
+    if rings:
+        geometry = {
+            "type": "GeometryCollection",
+            "geometries": [geometry, {"type": "MultiPolygon", "coordinates": rings}],
+        }
+    return Feature(
+        id=camera.id,
+        what="camera",
+        name=camera.name or camera.id,
+        geometry=geometry,
+        properties={"kind": camera.kind},
+    )
+
+
+def run(settings: Settings, clock: Clock, stop: threading.Event) -> None:
+    """The desk's process: until `stop`.
+
+    Raises:
+        LinliError: it cannot begin; or a service ended unasked.
+    """
+    hall = opened(settings, clock)
+    try:
+        running = services(settings, hall, clock)
+        for service in reversed(running):  # the projector first: the others ask what is there
+            service.start()
+        entered = False
+        while not stop.wait(0.5):
+            if not entered and len(hall.store.features.jurisdictions()):
+                enter_cameras(settings, hall, clock)
+                entered = True
+            if not all(service.alive for service in running):
+                raise LinliError("a service of the desk ended unasked; the log says why")
+        for service in running:
+            service.ask()
+        for service in running:
+            service.stop()
+    finally:
+        hall.close()
