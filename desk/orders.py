@@ -162,9 +162,12 @@ class Orders:
         """A step of the case; False: somebody else was first."""
         case = story.case
         due_us = _us(getattr(message, "due", ""))
-        newest = message.sent_us >= int(case.detail.get(SENT, 0))
-        if isinstance(message, Order | DueChanged) and (not newest or due_us == _upstream_due(case)):
-            return True  # the order once more, or what has been overtaken
+        said_us = int(case.detail.get(SENT, 0))
+        newest = message.sent_us >= said_us
+        if isinstance(message, Order | DueChanged):
+            known = message.sent_us == said_us and due_us == _upstream_due(case)
+            if not due_us or not newest or known:
+                return True  # the order once more, or what has been overtaken
         detail: dict[str, Fact] = {CAUSE: message.message}
         if due_us and newest:
             detail[SENT] = message.sent_us

@@ -37,8 +37,8 @@ _TRIES = 5
 """For one step, when others move the same case meanwhile."""
 
 
-class _Camera(msgspec.Struct, frozen=True):
-    """As much of a camera's GeoJSON as is needed."""
+class _Placed(msgspec.Struct, frozen=True):
+    """As much of a thing's GeoJSON as is needed."""
 
     geometry: dict[str, Any] | None = None
 
@@ -147,12 +147,12 @@ class Triggers:
         raise VersionConflict(f"case {case} is moved by others all the time")
 
     def _place(self, event: Event) -> Place | None:
-        """Where it happened; where the alert does not say, where its camera stands."""
+        """Where it happened; where the alert does not say, where its camera or sensor is on the map."""
         place: Place | None = getattr(event.data, "place", None)
         if place is not None:
             return place
-        seen = self._store.features.feature("camera", event.key)
-        geometry = msgspec.json.decode(seen, type=_Camera).geometry if seen else None
+        seen = self._store.features.feature(event.source.split("/")[2], event.key)
+        geometry = msgspec.json.decode(seen, type=_Placed).geometry if seen else None
         if geometry is None or geometry.get("type") != "Point":
             return None
         return float(geometry["coordinates"][0]), float(geometry["coordinates"][1])

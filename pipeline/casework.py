@@ -35,6 +35,7 @@ TRIGGERS, FOLLOWUPS = "triggers", "appeals"
 
 TICK_S = 1.0
 KEEP_EVERY_S = 3600.0
+REST_S = 0.2
 AGAIN_S = 2.0
 """Pause before what failed is tried again."""
 _BATCH = 200
@@ -147,7 +148,9 @@ class CaseKeeping(_Steady):
         super().__init__("case-keeping", every_s)
 
     def _round(self) -> bool:
-        return self._keeper.sweep() > 0
+        looked = self._keeper.sweep()
+        self._stop.wait(REST_S)  # years of cases may be waiting, and others want to work, too
+        return looked > 0
 
 
 class Casework(NamedTuple):

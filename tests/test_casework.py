@@ -140,7 +140,10 @@ def _taken(works: Works, appeals: Appeals, report: Report) -> str:
 # -- what is left of a person
 
 
-def test_the_policy(works: Works) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgis"])
+def test_the_policy(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    where = request.getfixturevalue("database") if kind == "postgis" else None
+    works = Works(tmp_path, where)
     case = closed(works)
     before = works.case(case)
     assert keeper(works, keep_years=5).sweep() == 0
@@ -161,6 +164,7 @@ def test_the_policy(works: Works) -> None:
     (event,) = works.events("register")
     assert event.data == RegisterErased(what="case", entry=case, reason="expired", who=WHO)
     assert keeper(works).sweep() == 0
+    works.close()
 
 
 def test_a_copy_of_everything_that_was_kept_elsewhere_is_worth_nothing(works: Works, tmp_path: Path) -> None:

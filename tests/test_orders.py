@@ -138,7 +138,7 @@ def test_a_persons_words_are_sealed_before_anything_is_journaled(works: Above, t
 
 
 def test_the_same_order_twice_is_one_case(works: Above) -> None:
-    works.takes(order(), order(), order("m-9", 5))
+    works.takes(order(), order(), order("m-9"))
     assert [step.__class__.__name__ for step in works.steps(works.id)] == ["CaseOpened"]
     assert len(list(works.objects.keys("cases/"))) == 1
 
@@ -352,6 +352,8 @@ STORY: tuple[Incoming, ...] = (
     about(DueChanged, "m-2", 2, due="2026-03-05T18:00:00+08:00"),
     about(Redo, "m-3", 6, reason="再办", due="2026-03-11T18:00:00+08:00"),
     about(DueChanged, "m-4", 8, due="2026-03-12T18:00:00+08:00"),
+    about(DueChanged, "m-5", 9, due="2026-03-20T18:00:00+08:00"),
+    about(DueChanged, "m-6", 10, due="2026-03-12T18:00:00+08:00"),
 )
 
 

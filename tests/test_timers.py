@@ -76,6 +76,17 @@ def test_a_warning_before_and_one_word_when_it_has_run_out(works: Works) -> None
     assert works.store.cases.case(case) == works.case(case)
 
 
+def test_the_same_on_postgis(tmp_path: Path, database: str) -> None:
+    works = Works(tmp_path, database)
+    case = works.opened(OPENING)
+    works.clock.advance(4.6 * HOUR)
+    assert (works.tick(), works.tick()) == (1, 0)
+    works.clock.advance(86_400)
+    assert (works.tick(), works.tick()) == (1, 0)
+    assert told(works, case) == [("warn", "accept"), ("escalate", "accept")]
+    works.close()
+
+
 def test_what_nobody_could_warn_of_in_time_is_not_warned_of_afterwards(works: Works) -> None:
     case = works.opened(OPENING)
     works.clock.advance(7 * 86_400)

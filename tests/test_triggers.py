@@ -80,12 +80,13 @@ def test_the_same_alert_again_changes_nothing(works: Works) -> None:
     assert len(works.events("case")) == 1
 
 
-def test_an_alert_without_a_place_is_where_its_camera_stands(works: Works) -> None:
+@pytest.mark.parametrize("what", ["camera", "sensor"])
+def test_an_alert_without_a_place_is_where_its_camera_or_sensor_is(works: Works, what: str) -> None:
     point = {"type": "Point", "coordinates": list(INSIDE)}
-    works.placed(Feature(id="gate", what="camera", parent=GRID, geometry=point))
+    works.placed(Feature(id="gate", what=what, parent=GRID, geometry=point))
     works.show()
     triggers = works.triggers()
-    triggers.take(said(raised("a1", place=None), 0))
+    triggers.take(said(raised("a1", place=None), 0, source=f"/town/{what}/gate"))
     case = works.case(triggers.case_of("video", "a1"))
     assert (case.place, case.area) == (INSIDE, GRID)
 
