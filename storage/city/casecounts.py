@@ -11,13 +11,13 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table
+from sqlalchemy import BigInteger, Column, Connection, Integer, Table
 
 from city.cases import Case
 from city.closure import FACTS, STEPS, facts, spot, step_of
 from storage.city.casetables import plain_text
 from storage.city.engine import merge
-from storage.city.metadata import METADATA
+from storage.city.metadata import METADATA, WORD
 
 FIGURES = (*FACTS, *(f"s{n}" for n in range(STEPS)))
 """Columns of figures: how many have each fact, and how many were closed within each step of time."""
@@ -27,7 +27,7 @@ def _table(name: str, *keys: str) -> Table:
     return Table(
         name,
         METADATA,
-        *(Column(key, Integer if key in ("day", "month") else String, primary_key=True) for key in keys),
+        *(Column(key, Integer if key in ("day", "month") else WORD, primary_key=True) for key in keys),
         *(Column(figure, Integer, nullable=False) for figure in FIGURES),
         sqlite_with_rowid=False,
     )
@@ -40,11 +40,11 @@ BY_COMMUNITY = _table("case_communities", "scenario", "month", "community")
 SPOTS = Table(
     "case_spots",
     METADATA,
-    Column("scenario", String, primary_key=True),
+    Column("scenario", WORD, primary_key=True),
     Column("month", Integer, primary_key=True),
-    Column("town", String, primary_key=True),
+    Column("town", WORD, primary_key=True),
     Column("spot", BigInteger, primary_key=True),
-    Column("category", String, primary_key=True),
+    Column("category", WORD, primary_key=True),
     Column("count", Integer, nullable=False),
     sqlite_with_rowid=False,
 )

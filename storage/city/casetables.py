@@ -16,7 +16,6 @@ from sqlalchemy import (
     Index,
     Integer,
     SmallInteger,
-    String,
     Table,
     Text,
     text,
@@ -24,7 +23,7 @@ from sqlalchemy import (
 
 from city.cases import Case
 from city.closure import facts, spot, step_of
-from storage.city.metadata import METADATA
+from storage.city.metadata import METADATA, WORD
 
 Row = tuple[Any, ...]
 
@@ -41,8 +40,8 @@ OF_ORGS = ("org", "case", "opened_us", "due_us")
 
 def _common() -> list[Column[Any]]:
     return [
-        Column("case", String, primary_key=True),
-        *(Column(name, String, nullable=False) for name in TEXTS),
+        Column("case", WORD, primary_key=True),
+        *(Column(name, WORD, nullable=False) for name in TEXTS),
         Column("public", Boolean, nullable=False),
         Column("opened_us", BigInteger, nullable=False),
         Column("lon", Float),
@@ -100,8 +99,8 @@ OPEN = Table(
 ORGS = Table(
     "case_orgs",
     METADATA,
-    Column("org", String, primary_key=True),
-    Column("case", String, primary_key=True),
+    Column("org", WORD, primary_key=True),
+    Column("case", WORD, primary_key=True),
     Column("opened_us", BigInteger, nullable=False),
     Column("due_us", BigInteger, nullable=False),
     Index("case_orgs_by_time", "org", "opened_us", "case"),
@@ -112,7 +111,7 @@ Index("case_orgs_by_due", "org", "due_us", "case", _table=ORGS, sqlite_where=_ru
 STEPS = Table(
     "case_steps",
     METADATA,
-    Column("case", String, primary_key=True),
+    Column("case", WORD, primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("time_us", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
@@ -122,8 +121,8 @@ STEPS = Table(
 FINDINGS = Table(
     "case_findings",
     METADATA,
-    Column("what", String, primary_key=True),
-    Column("case", String, primary_key=True),
+    Column("what", WORD, primary_key=True),
+    Column("case", WORD, primary_key=True),
     Column("at_us", BigInteger, nullable=False),
     Index("case_findings_by_time", "what", "at_us", "case"),
 )

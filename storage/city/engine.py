@@ -18,9 +18,9 @@ from sqlalchemy import (
     Connection,
     Engine,
     MetaData,
-    String,
     Table,
     any_,
+    cast,
     create_engine,
     event,
     func,
@@ -242,9 +242,11 @@ def remove(connection: Connection, table: Table, keys: Sequence[Sequence[Any]]) 
 
 def among(connection: Connection, column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
     """Whether a column of text has one of these values: one parameter, where `in_` would write thousands."""
-    if is_postgres(connection):
-        return column == any_(literal(list(values), postgresql.ARRAY(String)))
-    listed = func.json_each(msgspec.json.encode(values).decode()).table_valued("value")
+    text = msgspec.json.encode(values).decode()
+    if is_postgres(connection):  # psycopg takes ten times as long to write an array
+        listed = func.json_array_elements_text(cast(literal(text), postgresql.JSON)).table_valued("value")
+        return column == any_(func.array(select(listed.c.value).scalar_subquery()))
+    listed = func.json_each(text).table_valued("value")
     return column.in_(select(listed.c.value))
 
 

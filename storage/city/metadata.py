@@ -1,6 +1,6 @@
 """The one description of the city's tables, for SQLite and PostgreSQL alike. Each module adds its own."""
 
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, String
 
 METADATA = MetaData(
     naming_convention={
@@ -9,3 +9,6 @@ METADATA = MetaData(
         "pk": "%(table_name)s_key",
     }
 )
+
+WORD = String().with_variant(String(collation="C"), "postgresql")
+"""Type of codes and ids: in the order of their characters, whatever the database's language is."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, Column, Connection, Engine, String, Table, select
+from sqlalchemy import BigInteger, Column, Connection, Engine, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from events.bus import Record
@@ -24,7 +24,7 @@ from storage.city.cases import CaseTables
 from storage.city.desk import DeskTables
 from storage.city.engine import opened, upsert, writing
 from storage.city.features import FeatureTables
-from storage.city.metadata import METADATA
+from storage.city.metadata import METADATA, WORD
 from storage.city.refusal import Refused
 from storage.city.registers import RegisterTables
 from storage.city.vault import Vault
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # the driver is not needed where the store is a file
 OFFSETS = Table(
     "city_offsets",
     METADATA,
-    Column("log", String, primary_key=True),
+    Column("log", WORD, primary_key=True),
     Column("offset", BigInteger, nullable=False),
 )
 
