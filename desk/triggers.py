@@ -37,10 +37,16 @@ _TRIES = 5
 """For one step, when others move the same case meanwhile."""
 
 
+class _Geometry(msgspec.Struct, frozen=True):
+    type: str
+    coordinates: Any = None
+    geometries: "tuple[_Geometry, ...]" = ()
+
+
 class _Placed(msgspec.Struct, frozen=True):
     """As much of a thing's GeoJSON as is needed."""
 
-    geometry: dict[str, Any] | None = None
+    geometry: _Geometry | None = None
 
 
 class Triggers:
@@ -153,9 +159,12 @@ class Triggers:
             return place
         seen = self._store.features.feature(event.source.split("/")[2], event.key)
         geometry = msgspec.json.decode(seen, type=_Placed).geometry if seen else None
-        if geometry is None or geometry.get("type") != "Point":
+        if geometry is not None and geometry.geometries:  # the thing itself, then what it sees
+            geometry = geometry.geometries[0]
+        if geometry is None or geometry.type != "Point":
             return None
-        return float(geometry["coordinates"][0]), float(geometry["coordinates"][1])
+        lon, lat = msgspec.convert(geometry.coordinates, tuple[float, float], strict=False)
+        return lon, lat
 
     def _area(self, place: Place | None) -> str:
         """Code of the finest jurisdiction there; '': nobody knows, and a person has to place it."""

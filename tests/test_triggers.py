@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -80,10 +81,16 @@ def test_the_same_alert_again_changes_nothing(works: Works) -> None:
     assert len(works.events("case")) == 1
 
 
+POINT = {"type": "Point", "coordinates": list(INSIDE)}
+VIEW = {"type": "Polygon", "coordinates": [[[117.1, 35.1], [117.2, 35.1], [117.2, 35.15], [117.1, 35.1]]]}
+
+
 @pytest.mark.parametrize("what", ["camera", "sensor"])
-def test_an_alert_without_a_place_is_where_its_camera_or_sensor_is(works: Works, what: str) -> None:
-    point = {"type": "Point", "coordinates": list(INSIDE)}
-    works.placed(Feature(id="gate", what=what, parent=GRID, geometry=point))
+@pytest.mark.parametrize("geometry", [POINT, {"type": "GeometryCollection", "geometries": [POINT, VIEW]}])
+def test_an_alert_without_a_place_is_where_its_camera_or_sensor_is(
+    works: Works, what: str, geometry: dict[str, Any]
+) -> None:
+    works.placed(Feature(id="gate", what=what, parent=GRID, geometry=geometry))
     works.show()
     triggers = works.triggers()
     triggers.take(said(raised("a1", place=None), 0, source=f"/town/{what}/gate"))
