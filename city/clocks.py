@@ -86,16 +86,12 @@ class Calendar(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def with_days(self, changes: Mapping[str, tuple[str, str]]) -> "Calendar":
-        """The calendar with days changed: YYYY-MM-DD -> (holiday, workday or usual; name)."""
-        days, names = dict(self.days), dict(self.names)
-        for day, (is_, name) in changes.items():
-            if is_ == "usual":
-                days.pop(day, None)
-                names.pop(day, None)
-            else:
-                days[day] = is_ == "workday"
-                names[day] = name
-        return msgspec.structs.replace(self, days=days, names=names)
+        """The calendar with days changed: YYYY-MM-DD -> (holiday, workday or usual; name). Usual: as it is
+        here, for a change was taken back."""
+        said = {day: change for day, change in changes.items() if change[0] != "usual"}
+        days = {day: is_ == "workday" for day, (is_, _) in said.items()}
+        names = {day: name for day, (_, name) in said.items()}
+        return msgspec.structs.replace(self, days={**self.days, **days}, names={**self.names, **names})
 
 
 def due(start_us: int, kind: ClockKind, amount: float, calendar: Calendar) -> int:

@@ -8,8 +8,6 @@ from contextlib import suppress
 from datetime import date
 from typing import Literal
 
-import msgspec
-
 from city.clocks import Calendar
 from city.rights import Actor, decide
 from events.civic import DayChanged, desk_source
@@ -71,7 +69,18 @@ def live(base: Calendar, store: CityStore, clock: Clock) -> Calendar:
     """The calendar with the store's changed days, as they are whenever it is asked (read again after
     `FRESH_S`; while the store does not answer, as they were)."""
     changed = _Changed(base, store, clock)
-    return msgspec.structs.replace(base, days=_Days(changed), names=_Names(changed))
+    same = {name: getattr(base, name) for name in Calendar.__struct_fields__}
+    return _Live(**same | {"days": _Days(changed), "names": _Names(changed)}, base=base)
+
+
+class _Live(Calendar, frozen=True, kw_only=True):
+    """A calendar whose days come and go."""
+
+    base: Calendar
+
+    def with_days(self, changes: Mapping[str, tuple[str, str]]) -> Calendar:
+        """The file's calendar with these changes, whatever was read of them before."""
+        return self.base.with_days(changes)
 
 
 class _Changed:
@@ -89,13 +98,8 @@ class _Changed:
         if now - self._read >= FRESH_S:
             self._read = now
             with suppress(StorageError):  # the deadline that is asked for must not wait for it
-                self._now = with_days(self._base, self._store.desk.days())
+                self._now = self._base.with_days(self._store.desk.days())
         return self._now
-
-
-def with_days(base: Calendar, changes: Mapping[str, tuple[str, str]]) -> Calendar:
-    """The file's calendar with changes; what is usual again is as the file says."""
-    return base.with_days({day: said for day, said in changes.items() if said[0] != "usual"})
 
 
 class _Days(Mapping[str, bool]):

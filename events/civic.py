@@ -217,7 +217,7 @@ class DayChanged(Payload, frozen=True, kw_only=True, tag="linli.desk.day.v1"):
     day: str
     """YYYY-MM-DD."""
     is_: Literal["holiday", "workday", "usual"] = msgspec.field(name="is")
-    """usual: as the day of the week says."""
+    """usual: as the calendar's file says; a change is taken back."""
     name: str = ""
     who: str
 

@@ -312,6 +312,7 @@ def test_a_day_that_people_change_holds_at_once_and_back_again(stage: CityStage)
     stage.settled()
     assert end() == usual + DAY_US
     assert calendar.names["2026-03-03"] == "storm"
+    assert calendar.with_days({}).days == stage.calendar.days
     desk.change("2026-03-03", "usual", "", admin)
     stage.settled()
     assert end() == usual
