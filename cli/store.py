@@ -45,8 +45,10 @@ def store() -> None:
 @store.command()
 @WHERE
 @click.option("--wait", default=600.0, help="Seconds to wait for another migration of the same store.")
-def migrate(where: str, wait: float) -> None:
-    """Create the store's tables, or bring them to the form that this Linli needs.
+@click.option("--city", is_flag=True, help="Create the city's tables, too (with a DSN; a site file says it).")
+def migrate(where: str, wait: float, city: bool) -> None:
+    """Create the store's tables, or bring them to the form that this Linli needs. The city's as well, if the
+    site file has a [city] or they are there.
 
     What reads and writes the store goes on meanwhile. What was cut off is gone on with by the next call.
     """
@@ -54,7 +56,16 @@ def migrate(where: str, wait: float) -> None:
     from storage.migrating import migrate as bring_up_to_date
 
     done = bring_up_to_date(place, wait)
-    click.echo(f"{place}: {'applied ' + ', '.join(done) if done else 'is up to date'}")
+    click.echo(f"{place}: {_said(done)}")
+    if city or _has_city(where, place):
+        with wiring.city("the city's store"):
+            from storage.city import migrating
+            from storage.city.engine import connected
+        engine = connected(place)
+        try:
+            click.echo(f"{place}, the city's tables: {_said(migrating.migrate(engine))}")
+        finally:
+            engine.dispose()
 
 
 @store.command("check")
@@ -74,6 +85,43 @@ def check_store(where: str) -> None:
         f"{place}: form {FORMS[-1]}, {sizes.events} events ({sizes.superseded} superseded), "
         f"{sizes.alerts} alerts ({sizes.open_alerts} open)"
     )
+    if _has_city(where, place):
+        click.echo(f"{place}, the city's tables: {_city_stands(place)}")
+
+
+def _said(done: list[str]) -> str:
+    return f"applied {', '.join(done)}" if done else "is up to date"
+
+
+def _has_city(where: str, place: "Address") -> bool:
+    """Whether the site has a city, or the database its tables."""
+    if not where.startswith(("postgresql://", "postgres://")):
+        return bool(site_settings.load(Path(where)).file.city.code)
+    connection = place.connect()
+    try:
+        return connection.execute("SELECT to_regclass('city_form') IS NOT NULL").fetchall() == [(True,)]
+    finally:
+        connection.close()
+
+
+def _city_stands(place: "Address") -> str:
+    """The form of the city's tables and what is in them.
+
+    Raises:
+        StorageError: this Linli cannot use them, with the mend.
+    """
+    with wiring.city("the city's store"):
+        from storage.city import migrating
+        from storage.city.casefind import sizes
+        from storage.city.engine import connected, reading
+    engine = connected(place)
+    try:
+        migrating.expect(engine)
+        with reading(engine) as connection:
+            cases, still = sizes(connection)
+        return f"form {migrating.FORMS[-1]}, {cases} cases ({still} open)"
+    finally:
+        engine.dispose()
 
 
 COMMANDS = (store,)

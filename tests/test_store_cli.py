@@ -5,8 +5,11 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from cli.main import main
+from storage.city.store import CityStore
+from storage.objects import FolderObjects
 from storage.postgres import PostgresStore
 from testbed.postgis import PostGIS
+from tests.contracts.city_examples import Life, whole_life
 from tests.contracts.examples import EPOCH, alert, claim, crossing
 from tests.contracts.store import LOG, records
 from tests.storeworks import new_store
@@ -58,4 +61,24 @@ def test_a_site_file_names_the_store_and_its_login(postgis: PostGIS, tmp_path: P
     code, said = run("check", str(site))
     assert (code, "form 0003, 0 events" in said) == (0, True)
     assert "not-asked-for" not in said
+    postgis.drop_database(dsn)
+
+
+def test_the_city_s_tables_are_set_up_and_looked_at_with_the_rest(postgis: PostGIS, tmp_path: Path) -> None:
+    dsn, site = postgis.new_database(bare=True), tmp_path / "site.toml"
+    name = f"the store at 127.0.0.1:{postgis.port}/{dsn.rpartition('/')[2]}"
+    site.write_text(f'{SITE}[store]\nurl = "{dsn}"\n[city]\ncode = "370481"\n')
+    assert run("migrate", dsn) == (0, f"{name}: applied 0001, 0002, 0003\n")
+    code, said = run("check", str(site))
+    assert (code, "has no tables of the city yet; run `linli store migrate`" in said) == (2, True)
+    assert run("migrate", str(site)) == (
+        0,
+        f"{name}: is up to date\n{name}, the city's tables: applied 0001\n",
+    )
+    assert run("migrate", dsn) == (0, f"{name}: is up to date\n{name}, the city's tables: is up to date\n")
+    store = CityStore(dsn, FolderObjects(tmp_path / "objects"), None)  # type: ignore[arg-type]
+    store.apply(LOG, records([*whole_life("c1"), Life("c2").open()]))
+    store.close()
+    code, said = run("check", dsn)
+    assert (code, said.splitlines()[1]) == (0, f"{name}, the city's tables: form 0001, 2 cases (1 open)")
     postgis.drop_database(dsn)

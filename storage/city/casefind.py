@@ -44,6 +44,12 @@ def count(connection: Connection, query: CaseQuery, most: int) -> int:
     )
 
 
+def sizes(connection: Connection) -> tuple[int, int]:
+    """How many cases there are, and how many of them are open."""
+    every, still = (select(func.count()).select_from(table) for table in (CASES, OPEN))
+    return int(connection.execute(every).scalar_one()), int(connection.execute(still).scalar_one())
+
+
 def due(connection: Connection, before_us: int, limit: int) -> list[Case]:
     """`CaseTables.due`."""
     next_us = OPEN.c.next_us

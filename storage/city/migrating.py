@@ -49,14 +49,25 @@ def ready(engine: Engine) -> None:
         StorageError: they cannot be made, or are of another form than this Linli works with.
     """
     present = check(engine)
-    if present == FORMS[-1]:
-        return
     if present is not None and is_postgres(engine):
+        expect(engine)
+    elif present != FORMS[-1]:
+        migrate(engine)
+
+
+def expect(engine: Engine) -> None:
+    """
+    Raises:
+        StorageError: there are no tables, or they are of another form than this Linli works with.
+    """
+    present = check(engine)
+    if present is None:
+        raise StorageError(f"{name_of(engine)} has no tables of the city yet; run `linli store migrate`")
+    if present != FORMS[-1]:
         raise StorageError(
             f"{name_of(engine)} has the city's form {present}, this Linli needs {FORMS[-1]}; run `linli "
             "store migrate`, what writes to the store may go on meanwhile"
         )
-    migrate(engine)
 
 
 def migrate(engine: Engine) -> list[str]:
