@@ -9,7 +9,7 @@ from string import Template
 
 import click
 
-from cli import scenes
+from cli import maplibrary, scenes, wiring
 from cli import settings as site_settings
 from cli.cameras import DemoCameras, free_port
 from cli.demo_sensors import DemoSensors
@@ -25,6 +25,7 @@ OWN = """
 [[camera]]
 id = "{id}"
 url = "$RTSP/{id}/main"
+place = [122.5, 35.0]
 {sub}
 [[camera.rules]]
 kind = "line"
@@ -59,6 +60,9 @@ def demo(for_s: float | None, footage: Path | None, port: int, data: Path | None
         model = manifest.named(name)
         if fetch.present(model) is None:
             fetch.pull(model, lambda what, done: print_progress(what, done or 0.0))
+    maplibrary.pull(print_progress)
+    with wiring.city("the demo"):
+        from cli import demo_city
     clips = demo_clips(cache_folder(), footage, print_progress)
     data.mkdir(parents=True, exist_ok=True)
     own = footage is not None
@@ -74,10 +78,12 @@ def demo(for_s: float | None, footage: Path | None, port: int, data: Path | None
         site = data / "site.toml"
         rtsp = cameras.url(clips[0].camera).rsplit("/", 2)[0]
         text = site_file(clips, rtsp, port, readings, own=own)
+        demo_city.make_tokens(data)
         site.write_text(text + engines.tables if engines else text)
         if engines:
             engines.prepare(site)
         loaded = site_settings.load(site)
+        demo_city.prepare(loaded, clock, print_progress)
         done = supervise(loaded, for_s=for_s, ready=lambda: _say(port, site), serve=scale)
     click.echo(json.dumps(done))
 

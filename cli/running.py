@@ -67,7 +67,7 @@ def supervise(
         stop_on_signals(stop)
         running = children(loaded)
         if serve:
-            running.append(_child("serve", "serve", str(loaded.path), "--supervised", stage=2))
+            running.append(_child("serve", "serve", str(loaded.path), "--supervised", stage=3))
         supervisor = Supervisor(running, clock, fell=whole.tell_fallen(loaded, clock))
         with _among_boxes(loaded, supervisor, stop, clock):
             ready()
@@ -88,18 +88,18 @@ def _among_boxes(
 
 
 def children(loaded: Settings) -> list[Child]:
-    """The site's processes, by stages: who writes the journal, hands it on, projects it, shows it."""
+    """The site's processes, by stages: who writes the journal, moves cases, hands it on, projects it, shows it."""
     site = str(loaded.path)
     alone = not loaded.file.cluster.shares
     shards = loaded.processes if alone else 0
     children = [_child(f"worker-{i}", "worker", site, "--shard", f"{i}/{shards}") for i in range(shards)]
     if loaded.file.sensor and alone:
         children.append(_child("sensors", "sensors", "run", site))
-    children.append(_child("services", "services", site, stage=1))
     if loaded.file.city.code:
-        children.append(_child("city", "city", site, stage=2))
+        children.append(_child("city", "city", site, stage=1))
+    children.append(_child("services", "services", site, stage=2))
     if loaded.file.console.enabled:
-        children.append(_child("console", "console", site, stage=3))
+        children.append(_child("console", "console", site, stage=4))
     return children
 
 

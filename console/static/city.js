@@ -34,7 +34,7 @@ async function begin() {
   byId("who").textContent = session.who ?? "";
   let site;
   try {
-    site = await getJson("/city");
+    site = await getJson("/city/");
   } catch (problem) {
     return fatal(problem.status === 404 ? t("noCity") : t("fatal", { why: problem.message }));
   }
