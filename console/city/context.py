@@ -9,11 +9,15 @@ from zoneinfo import ZoneInfo
 from starlette.requests import HTTPConnection
 
 from city.clocks import Calendar
+from city.ratings import RatingRules
+from city.ratingsfile import shipped as shipped_rules
 from city.scenario import Pack
 from console.access import AccessPolicy, Sessions
 from console.accesslog import AccessLog
 from desk.appeals import Appeals
 from desk.cases import CaseDesk
+from desk.days import DayDesk
+from desk.ratings import RatingDesk
 from desk.words import WordsBox
 from events.clock import Clock
 from storage.city.store import CityStore
@@ -42,6 +46,8 @@ class CityParts:
     words: WordsBox
     open311_public: bool = False
     """Whether services and public requests may be read without a token."""
+    rating_rules: RatingRules | None = None
+    """By which property companies are rated; None: those that ship."""
 
 
 @dataclass(kw_only=True)
@@ -56,6 +62,17 @@ class City(CityParts):
     def appeals(self) -> Appeals:
         """The intake of appeals."""
         return Appeals(self.cases, self.store, self.words, self.vault, self.clock)
+
+    @cached_property
+    def ratings(self) -> RatingDesk:
+        """Ratings of property companies."""
+        rules = self.rating_rules or shipped_rules()
+        return RatingDesk(self.journal, self.store, rules, self.clock, self.site, self.calendar.zone)
+
+    @cached_property
+    def days(self) -> DayDesk:
+        """Changes of the working calendar."""
+        return DayDesk(self.journal, self.clock, self.site)
 
     def midnight(self, day: date) -> int:
         """When the day begins here, microseconds since 1970."""
