@@ -26,6 +26,7 @@ from desk.mapimport import MapDesk
 from desk.upstream import Upstream
 from desk.upstreamfiles import FilesUpstream
 from desk.upstreamhttp import HttpUpstream
+from desk.days import live
 from desk.words import WordsBox
 from events.bus import Bus
 from events.clock import Clock
@@ -89,6 +90,7 @@ def opened(settings: Settings, clock: Clock, journal: Journal | None = None) -> 
         vault.close()
         raise
     journal = journal or Journal(paths.journal, clock)
+    calendar = live(calendar, store, clock)
     return Hall(journal, store, objects, vault, chosen, calendar, WordsBox(objects, vault))
 
 

@@ -73,11 +73,6 @@ def live(base: Calendar, store: CityStore, clock: Clock) -> Calendar:
     return _Live(**same | {"days": _Days(changed), "names": _Names(changed)}, base=base)
 
 
-def with_days(base: Calendar, changes: Mapping[str, tuple[str, str]]) -> Calendar:
-    """The file's calendar with these changes, whatever a live one has read of them before."""
-    return base.with_days(changes)
-
-
 class _Live(Calendar, frozen=True, kw_only=True):
     """A calendar whose days come and go."""
 
