@@ -22,11 +22,11 @@ from console.access import is_loopback
 from console.city.context import CityParts
 from desk.caseretention import CaseRetention
 from desk.cases import CaseDesk
+from desk.days import live
 from desk.mapimport import MapDesk
 from desk.upstream import Upstream
 from desk.upstreamfiles import FilesUpstream
 from desk.upstreamhttp import HttpUpstream
-from desk.days import live
 from desk.words import WordsBox
 from events.bus import Bus
 from events.clock import Clock
