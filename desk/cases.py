@@ -23,6 +23,7 @@ from city.scenario import Opening, Pack, Step
 from city.steps import BACK_FACT, YEAR_FACT
 from desk.casebook import FAMILY, folded
 from desk.effects import Effects, becomes, case_event, case_id
+from desk.placing import estate_at
 from desk.shown import WAIT_S, until_shown
 from desk.words import Words, WordsBox
 from events.civic import CaseOpened, Fact, case_source
@@ -249,7 +250,8 @@ class CaseDesk:
             area = max(area, found, key=len)
         if not area and actor.place != WHOLE:
             area = actor.place
-        return msgspec.structs.replace(opening, area=area)
+        estate = opening.estate or estate_at(self._store.features, opening.place)
+        return msgspec.structs.replace(opening, area=area, estate=estate)
 
     def _area(self, place: tuple[float, float]) -> str:
         chain = self._store.features.locate(*place)

@@ -18,6 +18,7 @@ from city.clocks import Calendar
 from city.rights import SYSTEM
 from city.scenario import Opening, Pack, Step, Trigger
 from desk.casebook import CAUSE, CaseBook, Story
+from desk.placing import estate_at
 from events.clock import Clock
 from events.errors import ConfigError, IllegalTransition, MissingValue, VersionConflict
 from events.events import AlertRaised, Event, Severity
@@ -124,6 +125,7 @@ class Triggers:
             severity=_severity(trigger, data),
             area=self._area(place),
             place=place,
+            estate=estate_at(self._store.features, place),
             cause=about,
             channel=_channel(event),
             occurred_us=int(getattr(data, "since_us", 0)) or event.time_us,

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from city.scenario import BACK, SAME, Pack
+from city.diagrams import mermaid
+from city.scenario import Pack
 from console.city.auth import reached
 from console.city.context import city_of
 from console.city.describing import answer, gives
@@ -101,23 +102,6 @@ def pack(request: Request, id: PackId) -> Response:
 )
 def diagram(request: Request, id: PackId) -> Response:
     return PlainTextResponse(mermaid(_pack(request, id)))
-
-
-def mermaid(pack: Pack) -> str:
-    """The table of a pack as a Mermaid state diagram; actions that stay where they are are left out."""
-    lines = ["stateDiagram-v2", f"    [*] --> {_id(pack.initial)}"]
-    lines += [f"    {_id(name)}: {state.title}" for name, state in pack.states.items()]
-    for action in pack.actions:
-        for begin in action.from_:
-            if action.to == BACK:
-                lines.append(f"    {_id(begin)} --> [*]: {action.title} (back)")
-            elif action.to not in (SAME, begin):
-                lines.append(f"    {_id(begin)} --> {_id(action.to)}: {action.title}")
-    return "\n".join([*lines, *(f"    {_id(n)} --> [*]" for n, s in pack.states.items() if s.final)]) + "\n"
-
-
-def _id(state: str) -> str:
-    return state.replace("-", "_")
 
 
 def _pack(request: Request, id: str) -> Pack:
