@@ -135,6 +135,33 @@ def person(get: Callable[[str], str]) -> Draft:
     return Draft(own, doc, _facts(get, born), _tags(get("care")))
 
 
+def flaw(doc: PersonDoc, today: str) -> tuple[str, str]:
+    """Which field of what is said of a person cannot be, and why; ("", ""): all can.
+
+    Args:
+        today: YYYY-MM-DD; nobody is born later.
+    """
+    for field in doc.__struct_fields__:
+        value = getattr(doc, field)
+        if len(value) > LONGEST or not value.replace(" ", "").isprintable():
+            return field, f"{field} is too long, or has characters that cannot be printed"
+    if not doc.name.strip():
+        return "name", "the name is missing"
+    if doc.identity and (why := check_identity(doc.identity)):
+        return "identity", why
+    if doc.phone and (why := check_phone(doc.phone)):
+        return "phone", why
+    if doc.born:
+        day = read_day(doc.born)
+        if day is None or day.isoformat() != doc.born:
+            return "born", f"{doc.born[:20]!r} is no day; write 1990-05-31"
+        if doc.identity and doc.identity[6:14] != doc.born.replace("-", ""):
+            return "born", "the date of birth is another one than the identity number says"
+        if doc.born > today:
+            return "born", f"born on {doc.born}, which is still to come"
+    return "", ""
+
+
 def home(get: Callable[[str], str], area_of: Callable[[str], str]) -> Home:
     """The home of a row. `area_of`: a building's jurisdiction by the map, "" for an unknown building.
 
@@ -246,9 +273,9 @@ def _tags(text: str) -> tuple[str, ...]:
 
 def getter(values: Mapping[str, str], headings: Mapping[str, str]) -> Callable[[str], Any]:
     """A field's text of a row."""
+    return _Texts({field: values.get(heading, "") for field, heading in headings.items()}).__getitem__
 
-    def get(field: str) -> str:
-        heading = headings.get(field)
-        return values.get(heading, "") if heading else ""
 
-    return get
+class _Texts(dict[str, str]):
+    def __missing__(self, _: str) -> str:
+        return ""

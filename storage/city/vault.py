@@ -25,6 +25,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -247,8 +248,7 @@ class Vault:
                 found = self._known(connection, part)
             if missing := sorted(entry for entry in part if entry not in found):
                 with writing(self._engine) as connection:
-                    self._make(connection, missing)
-                    found |= self._known(connection, missing)
+                    found |= self._made(connection, missing)
             keys |= found
         if gone := next((entry for entry, key in keys.items() if not key), ""):
             raise StorageError(
@@ -256,28 +256,33 @@ class Vault:
             )
         return keys
 
-    def _make(self, connection: Connection, entries: Sequence[str]) -> None:
+    def _made(self, connection: Connection, entries: Sequence[str]) -> dict[str, bytes]:
+        """Keys for entries that had none; where another process was quicker, the one that it made."""
         fresh = os.urandom(MASTER_BYTES * len(entries))
-        rows = [
-            (entry, _wrapped(self._wrap, entry, fresh[n * MASTER_BYTES : (n + 1) * MASTER_BYTES]))
-            for n, entry in enumerate(entries)
-        ]
+        keys = {e: fresh[n * MASTER_BYTES : (n + 1) * MASTER_BYTES] for n, e in enumerate(entries)}
+        rows = {entry: _wrapped(self._wrap, entry, key) for entry, key in keys.items()}
         with driver(connection) as cursor:
             if is_postgres(connection):
                 cursor.execute(
-                    "INSERT INTO vault_keys SELECT * FROM unnest(%s::text[], %s::bytea[]) "
+                    "INSERT INTO vault_keys SELECT key, decode(value, 'base64') FROM json_each_text(%s) "
                     "ON CONFLICT DO NOTHING",
-                    ([entry for entry, _ in rows], [wrapped for _, wrapped in rows]),
+                    (msgspec.json.encode(rows).decode(),),
                 )
             else:
-                cursor.executemany("INSERT INTO vault_keys VALUES (?, ?) ON CONFLICT DO NOTHING", rows)
+                cursor.executemany(
+                    "INSERT INTO vault_keys VALUES (?, ?) ON CONFLICT DO NOTHING", list(rows.items())
+                )
+            alone = cursor.rowcount == len(rows)
+        return keys if alone else self._known(connection, entries)
 
     def _known(self, connection: Connection, entries: Sequence[str]) -> dict[str, bytes]:
         """Entry -> its key, b"" if it was erased; those without are not in it."""
         with driver(connection) as cursor:
             if is_postgres(connection):
                 cursor.execute(
-                    "SELECT entry, wrapped FROM vault_keys WHERE entry = ANY(%s)", (list(entries),)
+                    "SELECT entry, wrapped FROM vault_keys WHERE entry = ANY("
+                    "ARRAY(SELECT json_array_elements_text(%s)))",
+                    (msgspec.json.encode(entries).decode(),),
                 )
             else:
                 marks = ",".join("?" * len(entries))
