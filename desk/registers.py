@@ -1,237 +1,60 @@
-"""The registers at work: each look at a person decided and written down before the answer; single changes.
-
-What is shown is masked. Who states a purpose, and may, sees a person in full, one at a time; an export of
-many is a right of its own. Nothing here knows of cameras.
+"""The registers at work: who is entered, moves, is visited and erased, each change with the version that its
+maker saw; and the looks of `desk/registerlooks.py`.
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import msgspec
 
-from city.housing import Fact, Home, standing, with_fact
-from city.persons import CARE, Masked, PersonDoc, check_identity, mask, normal_identity
-from city.rights import WHOLE, Actor, decide, reach
-from desk.registerfiles import write_csv
+from city.housing import FOREVER, OUTSIDE, Fact, with_fact
+from city.persons import CARE, PersonDoc, normal_identity
+from city.rights import Actor
+from desk.registercheck import flaw
+from desk.registerlooks import RegisterLooks, Shown, VisitShown
 from events.civic import RegisterChanged, RegisterErased, register_source
-from events.clock import Clock
-from events.errors import AccessDenied, MissingValue, NoSuchThing, VersionConflict
-from events.events import Access, AnyPayload, Event
+from events.errors import MissingValue, NoSuchThing, NotShownYet, VersionConflict
+from events.events import AnyPayload, Event
 from events.ids import event_id
-from storage.city.registers import (
-    PERSON,
-    VISIT,
-    PersonEntry,
-    PersonRow,
-    RegisterTables,
-    Sums,
-    VisitRow,
-    entry_of,
-)
-from storage.city.vault import Vault
-from storage.journal import Journal
-from storage.objects import Objects
+from storage.city.registers import PERSON, VISIT, PersonRow, VisitRow, blind_of, entry_of, reference_of
+
+__all__ = ["Registers", "Shown", "VisitShown"]
 
 PREFIX = "registers/"
+"""Of the keys of objects."""
+_LOOK_S = 0.01
 _doc = msgspec.json.Decoder(PersonDoc).decode
-_EXPORTED = (
-    *("name", "sex", "born", "identity", "phone", "nationality", "workplace", "relation"),
-    *("home", "address", "care"),
-)
 
 
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """A person as somebody may see it."""
-
-    ref: str
-    area: str
-    home: str
-    address: str
-    """Of the home; not of a person by itself."""
-    version: int
-    standing: str
-    """same, lives-elsewhere, registered-elsewhere: how residence and registration stand to each other."""
-    facts: tuple[Fact, ...]
-    care: tuple[str, ...]
-    masked: Masked | None = None
-    """Unless it was opened; None: the words were erased."""
-    full: PersonDoc | None = None
-    """Opened for a stated purpose."""
-
-
-class VisitShown(msgspec.Struct, frozen=True, kw_only=True):
-    """A visit or referral; `words` are None once they were erased."""
-
-    visit: str
-    kind: str
-    org: str
-    who: str
-    time_us: int
-    words: str | None
-
-
-class Registers:
-    """The desk over the registers. From any thread.
-
-    Args:
-        note: writes an access event down (`Journal.note` with the console's source). What cannot be written
-            down is not shown.
-    """
-
-    def __init__(
-        self,
-        site: str,
-        journal: Journal,
-        tables: RegisterTables,
-        objects: Objects,
-        vault: Vault,
-        clock: Clock,
-        note: Callable[[Access], None],
-    ) -> None:
-        self._site = site
-        self._journal = journal
-        self._tables = tables
-        self._objects = objects
-        self._vault = vault
-        self._clock = clock
-        self._note = note
-
-    # -- looks
-
-    def person(self, actor: Actor, ref: str, purpose: str = "", day: str = "") -> Shown:
-        """One person: masked, or in full for a purpose.
-
-        Raises:
-            AccessDenied: by role or jurisdiction; the refusal is written down.
-            NoSuchThing: there is none, or the actor's jurisdiction ends before.
-        """
-        entry = self._tables.person(ref)
-        action = "person.open" if purpose else "person.read"
-        if entry is None or not decide(actor, "person.read", entry.area).allowed:
-            self._refuse(actor, "person.read", entry.area if entry else WHOLE, ref, purpose)
-            raise NoSuchThing(f"there is no person {ref[:40]!r} in your jurisdiction")
-        self._allow(actor, action, entry.area, ref, purpose)
-        self._look(actor, "person", ref, purpose)
-        return self._shown([entry], bool(purpose), day)[0]
-
-    def find(self, actor: Actor, identity: str, purpose: str, day: str = "") -> Shown | None:
-        """The person with exactly this identity number, masked; None: not here. By the blind index: numbers
-        that begin alike cannot be listed.
-
-        Raises:
-            AccessDenied: the actor may not look persons up.
-            MissingValue: the number cannot be one, or no purpose was stated.
-        """
-        number = normal_identity(identity)
-        if why := check_identity(number):
-            raise MissingValue(why, "identity")
-        if len(purpose.strip()) < 3:
-            raise MissingValue("a look-up by identity number needs a purpose", "purpose")
-        self._allow(actor, "person.read", WHOLE, "look-up", purpose)
-        found = self._tables.by_blind([self._vault.blind(f"identity:{number}")])
-        entry = self._tables.person(next(iter(found.values()))) if found else None
-        if entry is not None and not decide(actor, "person.read", entry.area).allowed:
-            entry = None
-        self._look(actor, "person-lookup", entry.ref if entry else "none", purpose)
-        return self._shown([entry], False, day)[0] if entry else None
-
-    def of_home(self, actor: Actor, home: str, day: str) -> tuple[Home, tuple[Shown, ...]]:
-        """A home and who lives in it, is registered there or holds it on a day, masked.
-
-        Raises:
-            AccessDenied, NoSuchThing: as `person`.
-        """
-        found = self._tables.home(home)
-        if found is None or not decide(actor, "person.read", found.area).allowed:
-            self._refuse(actor, "person.read", found.area if found else WHOLE, home, "")
-            raise NoSuchThing(f"there is no home {home[:80]!r} in your jurisdiction")
-        self._look(actor, "home", home, "")
-        refs = list(dict.fromkeys(ref for ref, _ in self._tables.of_home(home, day)))
-        return found, tuple(self._shown(self._tables.persons(refs), False, day))
-
-    def page(
-        self, actor: Actor, area: str = "", tag: str = "", after: str = "", limit: int = 50, day: str = ""
-    ) -> tuple[tuple[Shown, ...], str]:
-        """Persons below a jurisdiction, masked, with a care tag if one is given; and where to go on.
-
-        Raises:
-            AccessDenied: as `person`.
-            MissingValue: no such care tag.
-        """
-        if tag and tag not in CARE:
-            raise MissingValue(f"there is no care tag {tag[:40]!r}; there are {', '.join(CARE)}", "care")
-        prefix = reach(actor, "person.read")
-        place = area or (WHOLE if prefix is None else prefix or WHOLE)
-        self._allow(actor, "person.read", place, place, "")
-        self._look(actor, f"list {tag}".strip(), place, "")
-        keys = self._tables.page("" if place == WHOLE else place, tag, after, limit)
-        shown = self._shown(self._tables.persons([key.split(" ")[1] for key in keys]), False, day)
-        order = {key.split(" ")[1]: n for n, key in enumerate(keys)}
-        return tuple(sorted(shown, key=lambda s: order[s.ref])), keys[-1] if len(keys) == limit else ""
-
-    def sums(self, actor: Actor, area: str, day: str) -> Sums:
-        """Figures of a jurisdiction: nobody in particular.
-
-        Raises:
-            AccessDenied: by role or jurisdiction.
-        """
-        self._allow(actor, "person.read", area or actor.place, "figures", "")
-        return self._tables.sums("" if (area or actor.place) == WHOLE else area or actor.place, day)
-
-    def visits(self, actor: Actor, ref: str) -> tuple[VisitShown, ...]:
-        """Visits to a person, the latest first.
-
-        Raises:
-            AccessDenied, NoSuchThing: as `person`.
-        """
-        self._entry(actor, "person.read", ref)
-        self._look(actor, "visits", ref, "")
-        rows = self._tables.visits(ref)
-        plains = self._vault.open_many([entry_of(PERSON, ref)] * len(rows), [row.sealed for row in rows])
-        return tuple(
-            VisitShown(
-                visit=row.visit,
-                kind=row.kind,
-                org=row.org,
-                who=row.who,
-                time_us=row.time_us,
-                words=None if plain is None else plain.decode(),
-            )
-            for row, plain in zip(rows, plains, strict=True)
-        )
-
-    def export(self, actor: Actor, path: Path, area: str, purpose: str) -> int:
-        """Persons below a jurisdiction in full, as CSV for the actor alone (mode 600); answers how many.
-
-        Raises:
-            AccessDenied: by role or jurisdiction.
-            MissingValue: no purpose was stated.
-            ConfigError: the file cannot be written.
-        """
-        if len(purpose.strip()) < 3:
-            raise MissingValue("an export of persons needs a purpose", "purpose")
-        place = area or actor.place
-        self._allow(actor, "person.export", place, place, purpose)
-        self._note(
-            Access(who=actor.who, what="export", object=place, plain=True, purpose=purpose, allowed=True)
-        )
-        self._journal.flush()
-
-        def rows() -> Iterator[list[str]]:
-            after = ""
-            while keys := self._tables.page("" if place == WHOLE else place, "", after, 1000):
-                after = keys[-1]
-                for one in self._shown(self._tables.persons([k.split(" ")[1] for k in keys]), True, ""):
-                    if one.full is not None:
-                        values = msgspec.structs.asdict(one.full)
-                        values |= {"home": one.home, "address": one.address, "care": ";".join(one.care)}
-                        yield [str(values[name]) for name in _EXPORTED]
-
-        return write_csv(path, _EXPORTED, rows())
+class Registers(RegisterLooks):
+    """The desk over the registers. From any thread."""
 
     # -- changes
+
+    def enter(self, actor: Actor, doc: PersonDoc, facts: Sequence[Fact], care: Sequence[str] = ()) -> str:
+        """A new person, by hand; answers the reference. Who was erased gets another one: the old entry stays
+        what it is, gone.
+
+        Raises:
+            AccessDenied: not there, or not by this role.
+            MissingValue: names what cannot be; a number that is another entry's, too.
+            FactsDisagree: the dates cannot be.
+        """
+        doc = msgspec.structs.replace(doc, identity=normal_identity(doc.identity))
+        known: tuple[Fact, ...] = ()
+        for fact in facts:
+            known = with_fact(known, fact)
+        home, area = self._lives(known, "", "")
+        self._allow(actor, "person.write", area, "new", "")
+        self._check(doc, "")
+        ref = self._new(doc.identity)
+        row = self._row(ref, doc, known, self._tags(care), (home, area))
+        self._deed(actor, "person-entry", ref)
+        self._append(PERSON, ref, row, 0, actor)
+        self._settled(lambda: self._tables.person(ref) is not None, ref, 0)
+        return ref
 
     def change(
         self,
@@ -259,26 +82,20 @@ class Registers:
         plain = self._vault.open(entry_of(PERSON, ref), entry.sealed)
         if plain is None:
             raise NoSuchThing(f"person {ref[:40]!r} was erased")
-        tags = entry.care if care is None else tuple(dict.fromkeys(care))
-        if unknown := next((tag for tag in tags if tag not in CARE), ""):
-            raise MissingValue(f"there is no care tag {unknown[:40]!r}; there are {', '.join(CARE)}", "care")
-        facts = entry.facts if fact is None else with_fact(entry.facts, fact)
-        home, area = self._lives(facts, entry)
-        self._allow(actor, "person.write", area, ref, "")
-        new = doc or _doc(plain)
-        row = PersonRow(
-            ref=ref,
-            blind=self._vault.blind(f"identity:{new.identity}") if new.identity else b"",
-            area=area,
-            home=home,
-            sealed=self._vault.seal(entry_of(PERSON, ref), msgspec.json.encode(new)),
-            facts=facts,
-            care=tags,
-        )
         if entry.version != version:
             raise VersionConflict(f"person {ref} has version {entry.version} by now, not {version}")
+        facts = entry.facts if fact is None else with_fact(entry.facts, fact)
+        home, area = self._lives(facts, entry.home, entry.area)
+        self._allow(actor, "person.write", area, ref, "")
+        new = _doc(plain)
+        if doc is not None:
+            new = msgspec.structs.replace(doc, identity=normal_identity(doc.identity))
+            self._check(new, ref)
+        row = self._row(ref, new, facts, entry.care if care is None else self._tags(care), (home, area))
         self._deed(actor, "person-change", ref)
-        return self._append(PERSON, ref, row, version + 1, actor)
+        made = self._append(PERSON, ref, row, version + 1, actor)
+        self._settled(lambda: self._version(ref) >= made, ref, made)
+        return made
 
     def visit(self, actor: Actor, ref: str, kind: Literal["visit", "referral"], org: str, words: str) -> str:
         """Write down a visit, or a referral to an organisation; answers its id.
@@ -301,6 +118,7 @@ class Registers:
         )
         self._deed(actor, kind, ref)
         self._append(VISIT, id_, row, 0, actor)
+        self._settled(lambda: any(v.visit == id_ for v in self._tables.visits(ref)), id_, 0)
         return id_
 
     def erase(self, actor: Actor, ref: str, reason: Literal["asked", "expired", "mistake"]) -> None:
@@ -312,51 +130,84 @@ class Registers:
         """
         entry = self._entry(actor, "person.erase", ref)
         self._deed(actor, "person-erasure", ref)
+        self._journal.flush()
         self._vault.erase(entry_of(PERSON, ref))
         data = RegisterErased(what=PERSON, entry=ref, reason=reason, who=actor.who)
         self._journal.append_next([self._event(PERSON, ref, entry.version + 1, data)])
+        self._settled(lambda: self._tables.person(ref) is None, ref, entry.version + 1)
 
     # -- the parts
 
-    def _entry(self, actor: Actor, action: str, ref: str) -> PersonEntry:
+    def _lives(self, facts: Sequence[Fact], home: str, area: str) -> tuple[str, str]:
+        """Where somebody lives, and the jurisdiction: of that home, else as before, else of another fact."""
+        lives = next((f.home for f in facts if f.kind == "residence" and f.until == FOREVER), "")
+        homes = self._tables.homes_of(list({f.home for f in facts if f.until == FOREVER} - {OUTSIDE}))
+        for fact in facts:
+            if fact.until == FOREVER and fact.home not in homes and fact.home != OUTSIDE:
+                raise MissingValue(f"there is no home {fact.home[:80]!r}; import or enter it first", "home")
+        if lives in homes and lives != home:
+            return lives, homes[lives].area
+        area = area or next((homes[f.home].area for f in facts if f.home in homes), "")
+        if not area:
+            raise MissingValue("neither lives nor is registered in this city", "facts")
+        return lives, area
+
+    def _check(self, doc: PersonDoc, ref: str) -> None:
+        today = datetime.fromtimestamp(self._clock.wall_us() / 1e6, UTC).date()
+        field, why = flaw(doc, (today + timedelta(days=1)).isoformat())  # it may be tomorrow there
+        if why:
+            raise MissingValue(why, field)
+        other = self._tables.by_blind([blind_of(self._vault, doc.identity)]) if doc.identity else {}
+        if any(found != ref for found in other.values()):
+            raise MissingValue("another entry has this identity number; look it up", "identity")
+
+    def _tags(self, care: Sequence[str]) -> tuple[str, ...]:
+        if unknown := next((tag for tag in care if tag not in CARE), ""):
+            raise MissingValue(f"there is no care tag {unknown[:40]!r}; there are {', '.join(CARE)}", "care")
+        return tuple(dict.fromkeys(care))
+
+    def _new(self, identity: str) -> str:
+        """A reference that no entry has or had."""
+        if not identity:
+            return secrets.token_hex(12)
+        key, n = f"id:{identity}", 0
+        while self._vault.erased([entry_of(PERSON, ref := reference_of(self._vault, key))]):
+            n += 1
+            key = f"id:{identity}:{n}"
+        return ref
+
+    def _row(
+        self, ref: str, doc: PersonDoc, facts: tuple[Fact, ...], care: tuple[str, ...], at: tuple[str, str]
+    ) -> PersonRow:
+        return PersonRow(
+            ref=ref,
+            blind=blind_of(self._vault, doc.identity),
+            area=at[1],
+            home=at[0],
+            sealed=self._vault.seal(entry_of(PERSON, ref), msgspec.json.encode(doc)),
+            facts=facts,
+            care=care,
+        )
+
+    def _version(self, ref: str) -> int:
         entry = self._tables.person(ref)
-        if entry is None or not decide(actor, "person.read", entry.area).allowed:
-            self._refuse(actor, action, entry.area if entry else WHOLE, ref, "")
-            raise NoSuchThing(f"there is no person {ref[:40]!r} in your jurisdiction")
-        self._allow(actor, action, entry.area, ref, "")
-        return entry
+        return -1 if entry is None else entry.version
 
-    def _shown(self, entries: Sequence[PersonEntry], full: bool, day: str) -> list[Shown]:
-        sealed = [entry.sealed for entry in entries]
-        plains = self._vault.open_many([entry_of(PERSON, entry.ref) for entry in entries], sealed)
-        homes = self._tables.homes_of(list({entry.home for entry in entries if entry.home}))
-        found = []
-        for entry, plain in zip(entries, plains, strict=True):
-            doc = _doc(plain) if plain is not None else None
-            found.append(
-                Shown(
-                    ref=entry.ref,
-                    area=entry.area,
-                    home=entry.home,
-                    address=homes[entry.home].address if entry.home in homes else "",
-                    version=entry.version,
-                    standing=standing(entry.facts, day or "9999-12-30"),
-                    facts=entry.facts,
-                    care=entry.care,
-                    masked=None if full or doc is None else mask(doc),
-                    full=doc if full else None,
+    def _settled(self, shown: Callable[[], bool], thing: str, version: int) -> None:
+        """
+        Raises:
+            NotShownYet: the store does not show it in time. It is journaled and holds all the same.
+        """
+        until = self._clock.monotonic() + self._wait_s
+        while self._wait_s and not shown():
+            if self._clock.monotonic() >= until:
+                raise NotShownYet(
+                    f"{thing}: version {version} is journaled and holds, but the store does not show it yet; "
+                    "do not send it again (is `linli serve` running?)",
+                    thing,
+                    version,
                 )
-            )
-        return found
-
-    def _lives(self, facts: Sequence[Fact], entry: PersonEntry) -> tuple[str, str]:
-        lives = next((f.home for f in facts if f.kind == "residence" and f.until == "9999-12-31"), "")
-        if not lives or lives == entry.home:
-            return lives, entry.area
-        home = self._tables.home(lives)
-        if home is None:
-            raise MissingValue(f"there is no home {lives[:80]!r}; import or enter it first", "home")
-        return lives, home.area
+            self._clock.sleep(_LOOK_S)
 
     def _append(self, what: str, entry: str, row: msgspec.Struct, version: int, actor: Actor) -> int:
         key = f"{PREFIX}{what}/{entry}/{secrets.token_hex(8)}"
@@ -375,27 +226,3 @@ class Registers:
         now = self._clock.wall_us()
         id_ = event_id(source, "register", 0, version)
         return Event(id=id_, source=source, time_us=now, epoch=0, sequence=version, data=data)
-
-    def _allow(self, actor: Actor, action: str, place: str, object: str, purpose: str) -> None:
-        decision = decide(actor, action, place)
-        if not decision.allowed:
-            self._refuse(actor, action, place, object, purpose)
-            raise AccessDenied(decision.why)
-
-    def _refuse(self, actor: Actor, action: str, place: str, object: str, purpose: str) -> None:
-        self._note(
-            Access(
-                who=actor.who, what=action, object=object[:64], plain=False, purpose=purpose, allowed=False
-            )
-        )
-
-    def _look(self, actor: Actor, what: str, object: str, purpose: str) -> None:
-        opened = what == "person" and bool(purpose)
-        self._note(
-            Access(who=actor.who, what=what, object=object[:64], plain=opened, purpose=purpose, allowed=True)
-        )
-
-    def _deed(self, actor: Actor, what: str, object: str) -> None:
-        self._note(
-            Access(who=actor.who, what=what, object=object[:64], plain=False, purpose="", allowed=True)
-        )

@@ -69,6 +69,20 @@ class LookUp(msgspec.Struct, frozen=True, kw_only=True):
     person: Shown | None
 
 
+class EntryForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A new person, with where they live, are registered or hold a home."""
+
+    doc: PersonDoc
+    facts: Annotated[tuple[Fact, ...], msgspec.Meta(min_length=1, max_length=20)]
+    care: Annotated[tuple[Line, ...], msgspec.Meta(max_length=20)] = ()
+
+
+class Entered(msgspec.Struct, frozen=True, kw_only=True):
+    """Under which reference."""
+
+    ref: str
+
+
 class ChangeForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What changes; the rest stays. `version` is the one that the caller saw (-1: as imported)."""
 
@@ -142,6 +156,29 @@ def persons(
     except MissingValue as error:
         raise Problem(400, str(error), error.field) from error
     return answer(PersonPage(items=items, next=following or None))
+
+
+@router.post(
+    "/persons",
+    status_code=201,
+    summary="Enter a person by hand",
+    responses=gives(Entered, "The reference of the new entry.", 201),
+    openapi_extra=takes(
+        EntryForm,
+        {
+            "doc": {"name": "合成人", "born": "2026-01-31"},
+            "facts": [{"kind": "residence", "home": "990481001001G01B001U1R0101", "since": "2026-01-31"}],
+        },
+    ),
+)
+def enter(request: Request, form: Annotated[EntryForm, reads(EntryForm)]) -> Response:
+    """A survey brings many at once: `linli registers import`."""
+    desk, actor = _desk(request)
+    try:
+        ref = desk.enter(actor, form.doc, form.facts, form.care)
+    except (MissingValue, FactsDisagree) as error:
+        raise Problem(422, str(error), getattr(error, "field", "facts")) from error
+    return answer(Entered(ref=ref), 201, {"location": f"/city/persons/{ref}"})
 
 
 @router.get(

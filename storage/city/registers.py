@@ -193,6 +193,17 @@ def entry_of_batch(key: str) -> str:
     return f"batch:{key}"
 
 
+def reference_of(vault: Vault, key: str) -> str:
+    """An opaque reference, the same for the same key (a number, a survey's own number), telling nothing of it
+    to whoever has not the master key."""
+    return vault.blind(f"ref:{key}").hex()[:24]
+
+
+def blind_of(vault: Vault, identity: str) -> bytes:
+    """The blind index of an identity number; b"" without one."""
+    return vault.blind(f"identity:{identity}") if identity else b""
+
+
 def packed(rows: Sequence[PersonRow | Home]) -> bytes:
     """A batch's bytes, not encrypted yet."""
     return msgspec.msgpack.encode(rows)
