@@ -15,6 +15,7 @@ from city.features import Feature
 from city.rights import Actor
 from cli.citysection import CitySection
 from desk.triggers import STALE_S
+from events.bus import Record, before
 from events.clock import SystemClock
 from events.events import Event, Health, Judged
 from events.noted import Noted
@@ -273,6 +274,12 @@ def test_while_the_store_cannot_be_read_an_alert_waits(works: Works, tmp_path: P
     until(lambda: len(works.events("case")) == 3, 20, "the alerts did not come again")
     service.stop()
     assert service.problem == ""
+
+
+def test_of_several_logs_each_is_read_again_from_its_first_record() -> None:
+    event = said(raised("a1"), 0)
+    records = [Record(5, event, "a"), Record(9, event, "b"), Record(6, event, "a")]
+    assert before(records) == {"a": 4, "b": 8}
 
 
 class Picky:

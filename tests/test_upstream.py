@@ -9,6 +9,8 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from desk.upstream import (
     MAX_BYTES,
@@ -173,6 +175,20 @@ def test_a_platform_that_is_away_loses_nothing(stage: Stage) -> None:
 def test_a_bad_message_is_refused_with_what_is_wrong(body: bytes, says: str) -> None:
     with pytest.raises(UpstreamRefused, match=says):
         read(body)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_whatever_comes_is_a_message_or_is_refused(data: st.DataObject) -> None:
+    body = bytearray(written(ORDER))
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(body)))
+        body[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
+    try:
+        message = read(bytes(body))
+    except UpstreamRefused:
+        return
+    assert read(written(message)) == message
 
 
 def test_a_refusal_shows_nothing_of_the_message() -> None:
