@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from city.features import Feature
 from desk.casebook import CaseBook
 from desk.triggers import Triggers
 from events.events import AlertRaised, Judged, camera_source
@@ -16,6 +17,8 @@ from pipeline.casework import TriggerService
 from storage.logbus import LogBus
 from tests.city_stage import GRID, IN_GRID, SITE, CityStage
 
+ESTATE = "E7"
+AROUND = [[117.01, 35.01], [117.03, 35.01], [117.03, 35.03], [117.01, 35.03], [117.01, 35.01]]
 SPAN = {"since": "2020-01-01", "until": "2099-12-31"}
 
 
@@ -23,6 +26,16 @@ SPAN = {"since": "2020-01-01", "until": "2099-12-31"}
 def stage(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[CityStage]:
     where = request.getfixturevalue("database") if request.param == "postgis" else None
     with CityStage(tmp_path, where) as stage:
+        stage.put(
+            Feature(
+                id=ESTATE,
+                what="estate",
+                name="Garden court",
+                parent=GRID,
+                geometry={"type": "Polygon", "coordinates": [AROUND]},
+                properties={"company": "water", "households": 500},
+            )
+        )
         book = CaseBook(stage.journal, stage.store, SITE)
         triggers = Triggers(book, stage.store, stage.packs, stage.clock, stage.calendar)
         service = TriggerService(LogBus(stage.journal, stage.clock), triggers)
@@ -130,6 +143,27 @@ def test_from_an_alert_to_a_rating(stage: CityStage) -> None:
         ("call-back", "super"),
         ("close", "checker"),
     ]
+
+    # The company on the estate around it is rated: what followed from the matter, and what a supervisor adds.
+    assert matter["estate"] == ESTATE
+    praise = {"category": "praise", "points": 3, "note": "at night, in the rain", "cause": matter["case"]}
+    ok(people["super"].post(f"/city/ratings/{ESTATE}/entries", json=praise))
+    rating = ok(people["viewer"].get(f"/city/ratings/{ESTATE}"))
+    assert (rating["company"], rating["colour"]) == ("water", "orange")
+    assert rating["score"] == rating["base"] + rating["merit"] - rating["demerit"]
+    praised = next(point for point in rating["points"] if point["category"] == "praise")
+    assert ok(people["viewer"].get(praised["case"]))["case"] == matter["case"]
+
+    # All of it is on the map: the alert, the case, the matter, the estate.
+    box = {"bbox": "117.019,35.019,117.021,35.021", "limit": "100"}
+    on_map = "/city/ogc/collections/{}/items"
+    layers = [layer["id"] for layer in ok(people["viewer"].get("/city/ogc/collections"))["collections"]]
+    shown = {name: ok(people["viewer"].get(on_map.format(name), params=box))["features"] for name in layers}
+    cases = {feature["id"]: feature for name in layers for feature in shown[name]}
+    assert {video["case"], matter["case"], ESTATE} <= cases.keys()
+    assert cases[matter["case"]]["geometry"]["coordinates"] == list(IN_GRID)
+    assert cases[matter["case"]]["properties"]["state"] == "closed"
+    assert GRID in cases  # the jurisdictions lie under it
 
     # It counts, and the figure opens it.
     rows = ok(people["viewer"].get("/city/statistics/closure", params=SPAN | {"scenario": "matter"}))["items"]
