@@ -24,14 +24,14 @@ EARTH_M = 6_371_008.8
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
     """What a likeness is worth. A score is a probability by the logistic function of the points' sum."""
 
-    base: float = -4.0
+    base: float = -6.5
     place: float = 5.0
     """At the same place; less by `reach_m`, and gone at three times as much."""
     reach_m: float = 60.0
-    time: float = 1.5
+    time: float = 4.0
     """At the same moment; less by `reach_days`."""
-    reach_days: float = 3.0
-    caller: float = 4.5
+    reach_days: float = 2.0
+    caller: float = 6.5
     """Both callers are known and the same."""
     unplaced: float = 0.5
     """One of the two has no place: neither for nor much against."""
