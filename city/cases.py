@@ -64,15 +64,16 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def attention_us(self) -> int:
         """When a timer has to look at it next: a warning or a deadline that nothing was said of; 0: never."""
-        return min(filter(None, map(_attention, self.deadlines)), default=0)
-
-
-def _attention(clock: Deadline) -> int:
-    if not clock.runs or "overdue" in clock.told:
-        return 0
-    if clock.warn_us and "warned" not in clock.told:
-        return min(clock.warn_us, clock.due_us)
-    return clock.due_us
+        found = 0
+        for clock in self.deadlines:
+            if not clock.runs or "overdue" in clock.told:
+                continue
+            at = clock.due_us
+            if clock.warn_us and "warned" not in clock.told:
+                at = min(clock.warn_us, at)
+            if not found or at < found:
+                found = at
+        return found
 
 
 def opened(case: str, time_us: int, data: CaseOpened) -> Case:

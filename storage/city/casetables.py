@@ -182,7 +182,7 @@ def of_case(case: Case, known: Row) -> Row:
 
 def of_open(case: Case, known: Row) -> Row:
     """Values of `OF_OPEN`."""
-    return (*plain(known), case.due_us, next_us(case))
+    return (*plain(known), case.due_us, case.attention_us)
 
 
 def of_orgs(case: Case) -> dict[str, Row]:
@@ -192,18 +192,6 @@ def of_orgs(case: Case) -> dict[str, Row]:
     due = 0 if case.final else case.due_us
     orgs = {plain_text(org) for org in (case.holder, *case.helpers) if org}
     return {org: (org, case.case, case.opened_us, due) for org in orgs}
-
-
-def next_us(case: Case) -> int:
-    """When something is to be told of its clocks next: a warning or that one ran out; 0: nothing is."""
-    found = 0
-    for clock in case.deadlines:
-        if not clock.runs or "overdue" in clock.told:
-            continue
-        for at, word in ((clock.warn_us, "warned"), (clock.due_us, "overdue")):
-            if at and word not in clock.told and (not found or at < found):
-                found = at
-    return found
 
 
 def plain_text(text: str) -> str:
