@@ -46,7 +46,11 @@ def answer(body: object, status: int = 200, headers: dict[str, str] | None = Non
 def schemas() -> dict[str, Any]:
     """The schemas of all forms, by name."""
     named = sorted(FORMS, key=lambda form: form.__name__)
-    return dict(msgspec.json.schema_components(named, ref_template="#/components/schemas/{name}")[1])
+    made = dict(msgspec.json.schema_components(named, ref_template="#/components/schemas/{name}")[1])
+    # Of two with one name msgspec would rename both, and operations refer to neither.
+    twice = sorted(form.__name__ for form in named if form.__name__ not in made)
+    assert not twice, f"two forms are called {twice[0]}: give one of them another name"
+    return made
 
 
 def _content(form: type, example: object) -> dict[str, Any]:

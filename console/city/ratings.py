@@ -80,7 +80,7 @@ class RatingList(msgspec.Struct, frozen=True, kw_only=True):
     """Where the rules' figures are from."""
 
 
-class EntryForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MeritForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A merit (points above 0) or demerit that somebody enters, e.g. after an inspection."""
 
     category: Name
@@ -158,9 +158,9 @@ def rating(request: Request, estate: EstateId) -> Response:
     status_code=201,
     summary="Enter a merit or demerit",
     responses=gives(EntryShown, "The entry.", 201),
-    openapi_extra=takes(EntryForm, {"category": "inspection", "points": -2, "note": "blocked fire lane"}),
+    openapi_extra=takes(MeritForm, {"category": "inspection", "points": -2, "note": "blocked fire lane"}),
 )
-def enter(request: Request, estate: EstateId, form: Annotated[EntryForm, reads(EntryForm)]) -> Response:
+def enter(request: Request, estate: EstateId, form: Annotated[MeritForm, reads(MeritForm)]) -> Response:
     actor, _ = reached(request, "rating.enter")
     city = city_of(request)
     entry = city.ratings.enter(estate, form.category, form.points, form.note, actor, cause=form.cause)
