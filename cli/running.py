@@ -73,7 +73,7 @@ def supervise(
             ready()
             until = clock.monotonic() + for_s if for_s is not None else None
             supervisor.run(stop, until)
-        return whole.summary(loaded, before, whole.totals(loaded, clock))
+        return whole.summary(loaded, before, whole.totals(loaded, clock, before))
 
 
 def _among_boxes(

@@ -16,6 +16,7 @@ from cli.wiring import Paths, box_source, open_journal, refused
 from events.clock import Clock
 from events.errors import ConfigError, StorageError
 from events.events import Health
+from events.topics import KEPT
 from ingest import onvif
 from pipeline.sink import unpack
 from pipeline.worker import WorkerStatus
@@ -127,12 +128,14 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
     offset: int = 0
     stored: int = 0
+    city: int = 0
+    """Events since the run began that are the city's alone."""
     alerts: int = 0
     counts: dict[str, int] = {}
 
 
-def totals(settings: Settings, clock: Clock) -> Totals:
-    """Where journal and store stand now."""
+def totals(settings: Settings, clock: Clock, since: Totals | None = None) -> Totals:
+    """Where journal and store stand now. `since`: where they stood when the run began."""
     paths = Paths(settings.data).make()
     journal, store = Journal(paths.journal, clock), wiring.store(settings)
     sizes = store.sizes()
@@ -141,7 +144,13 @@ def totals(settings: Settings, clock: Clock) -> Totals:
         key = f"{row.source.rsplit('/', 1)[1]}.{row.rule}.{row.direction}.{row.label}"
         counts[key] = counts.get(key, 0) + row.count
     try:
-        return Totals(offset=journal.last_offset(), stored=sizes.events, alerts=sizes.alerts, counts=counts)
+        return Totals(
+            offset=journal.last_offset(),
+            stored=sizes.events,
+            city=journal.count(since.offset, KEPT) if since is not None else 0,
+            alerts=sizes.alerts,
+            counts=counts,
+        )
     finally:
         store.close()
         journal.close()
@@ -184,8 +193,9 @@ def summary(settings: Settings, before: Totals, after: Totals) -> dict[str, obje
         "tracks": sum(c.tracks for c in cameras),
         "counts": {key: n for key, n in sorted(counts.items()) if n},
         "alerts": after.alerts - before.alerts,
-        "events_journaled": after.offset - before.offset,
+        "events_journaled": after.offset - before.offset - after.city,
         "events_stored": after.stored - before.stored,
+        **({"city_events": after.city} if settings.file.city.code else {}),
         "segments": sum(c.segments for c in cameras),
         "segments_bytes": sum(c.segment_bytes for c in cameras),
         "lag_ms_p99": max((w.lag_ms_p99 for w in workers), default=0.0),

@@ -314,6 +314,11 @@ class Journal(Catalog):
                 found.pop(data.what, None)
         return found
 
+    def count(self, after: int, families: Sequence[str]) -> int:
+        """How many events of these families have offsets above `after`."""
+        chosen = msgspec.json.encode(list(families)).decode()
+        return int(self._reader.rows(_Q["count_families"], (after, chosen))[0][0])
+
     def last_offset(self) -> int:
         """Of the newest event; 0 if there is none."""
         return int(self._reader.rows(_Q["last_offset"])[0][0])

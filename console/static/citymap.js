@@ -4,12 +4,13 @@ import { t, word } from "/static/i18n.js";
 
 const LIBRARY = "/static/maplibre-gl-csp.js";
 const WORKER = "/static/maplibre-gl-csp-worker.js";
-const LIVE = ["alerts", "cases"]; // these move while one looks
+const LIVE = ["alerts", "videos", "matters", "appeals"]; // these move while one looks
 const MOST = 1000; // live features at once
 
+const OFF = ["duty", "unit", "organisation"]; // shown when asked for
 const COLOURS = {
-  jurisdictions: "#4b7f9c", estates: "#7d6aa8", buildings: "#53616e", units: "#9a8f6a", components: "#6c9a78", stations: "#58c1bf",
-  organisations: "#a884c8", cameras: "#6ba4f5", alerts: "#ee8a3c", cases: "#f2575a",
+  jurisdiction: "#4b7f9c", estate: "#7d6aa8", building: "#53616e", unit: "#9a8f6a", component: "#6c9a78", station: "#58c1bf",
+  organisation: "#a884c8", duty: "#7f8f5a", camera: "#6ba4f5", alerts: "#ee8a3c", videos: "#e0697a", matters: "#f2575a", appeals: "#d9b64a",
 };
 const order = (id) => Object.keys(COLOURS).indexOf(id);
 
@@ -34,7 +35,7 @@ function loadLibrary() {
 
 export class CityMap {
   constructor(node, layers, note, chosen) {
-    Object.assign(this, { node, legend: layers, note, chosen, hidden: new Set(), shown: [] });
+    Object.assign(this, { node, legend: layers, note, chosen, hidden: new Set(OFF), shown: [] });
   }
 
   async begin(site) {
@@ -70,13 +71,18 @@ export class CityMap {
       : { type: "vector", tiles: [`${location.origin}/city/tiles/${id}/{z}/{x}/{y}.mvt`], maxzoom: 16 });
     const source = live ? { source: id } : { source: id, "source-layer": id };
     this.shown.push(id);
-    this.map.addLayer({ id: `${id}-area`, type: "fill", ...source, filter: ["==", ["geometry-type"], "Polygon"], paint: { "fill-color": colour, "fill-opacity": id === "jurisdictions" ? 0.04 : 0.3 } });
-    this.map.addLayer({ id: `${id}-line`, type: "line", ...source, filter: ["!=", ["geometry-type"], "Point"], paint: { "line-color": colour, "line-width": id === "jurisdictions" ? 1.2 : 0.8 } });
+    this.map.addLayer({ id: `${id}-area`, type: "fill", ...source, filter: ["==", ["geometry-type"], "Polygon"], paint: { "fill-color": colour, "fill-opacity": id === "jurisdiction" ? 0.04 : 0.3 } });
+    this.map.addLayer({ id: `${id}-line`, type: "line", ...source, filter: ["!=", ["geometry-type"], "Point"], paint: { "line-color": colour, "line-width": id === "jurisdiction" ? 1.2 : 0.8 } });
     this.map.addLayer({ id: `${id}-point`, type: "circle", ...source, filter: ["==", ["geometry-type"], "Point"],
       paint: { "circle-color": colour, "circle-radius": live ? 6 : 3.5, "circle-stroke-color": "#0d1217", "circle-stroke-width": live ? 1.5 : 0.5 } });
-    if (id !== "jurisdictions") {
+    if (this.hidden.has(id)) this.toggle(id);
+    if (id !== "jurisdiction") {
       for (const part of ["area", "point"]) this.map.on("click", `${id}-${part}`, (event) => this.tell(id, event));
     }
+  }
+
+  toggle(id) {
+    for (const part of ["area", "line", "point"]) this.map.setLayoutProperty(`${id}-${part}`, "visibility", this.hidden.has(id) ? "none" : "visible");
   }
 
   tell(id, event) {
@@ -116,7 +122,7 @@ export class CityMap {
       const box = el("input", { type: "checkbox", checked: !this.hidden.has(id), "data-layer": id });
       box.addEventListener("change", () => {
         this.hidden[box.checked ? "delete" : "add"](id);
-        for (const part of ["area", "line", "point"]) this.map.setLayoutProperty(`${id}-${part}`, "visibility", box.checked ? "visible" : "none");
+        this.toggle(id);
         if (box.checked) this.refresh();
       });
       const dot = el("span", { class: "dot" });

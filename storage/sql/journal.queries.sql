@@ -210,3 +210,6 @@ SELECT offset FROM events WHERE id = ?
 -- name: versions
 -- What is of no stream has epoch 0, and its sequence is its version.
 SELECT body FROM events WHERE source = ? AND family = ? AND epoch = 0 ORDER BY sequence
+
+-- name: count_families
+SELECT count(*) FROM events WHERE offset > ? AND family IN (SELECT value FROM json_each(?))
