@@ -132,7 +132,7 @@ class Action(Part, frozen=True, kw_only=True):
     tells: Literal["", "warned", "overdue"] = ""
     """What is said of the clock that `detail.clock` names."""
     at_most: float = 0.0
-    """Largest `amount`; 0: no bound."""
+    """Bound of the `amount`s of a case added up; 0: none."""
     level: Literal["", "up", "down", "any"] = ""
     handles: bool = False
     """Who takes it has handled the case; see the guard not-handler."""

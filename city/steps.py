@@ -18,6 +18,8 @@ from events.errors import IllegalTransition, MissingValue
 BACK_FACT = "back"
 """Key of a case's detail: the state to which an aside goes back."""
 
+EXTENDED = "extended"
+"""Key of a case's detail: sum of its extensions."""
 GUARDS: Mapping[str, tuple[Callable[[Case, Step], bool], str]] = {
     "not-handler": (
         lambda case, step: step.who != case.handled_by,
@@ -116,8 +118,8 @@ def step(pack: Pack, case: Case, request: Step, now_us: int, calendar: Calendar)
     detail: dict[str, Fact] = dict(request.detail)
     if action.handles:
         detail[HANDLED] = True
-    if request.amount:
-        detail["amount"] = request.amount
+    if action.extend:
+        detail |= {"amount": request.amount, EXTENDED: _extended(case) + request.amount}
     if pack.states[state].aside and state != case.state:
         detail[BACK_FACT] = case.state
     detail |= running.year(case.detail.get(YEAR_FACT, 0))
@@ -219,7 +221,7 @@ def _check_values(action: Action, case: Case, request: Step) -> None:
         if need not in takes and _brought(request, need):
             raise MissingValue(f"{action.name} has no use for {need}; leave it out", need)
     if "amount" in takes and _brought(request, "amount"):
-        bound = action.at_most or clocks.MAX_AMOUNT
+        bound = max(0.0, (action.at_most or clocks.MAX_AMOUNT) - _extended(case))
         whole = any(d.kind == "working-days" for d in case.deadlines if d.name in action.extend)
         if not 0 < request.amount <= bound or (whole and request.amount != int(request.amount)):
             unit = "whole working days" if whole else "time"
@@ -247,6 +249,11 @@ _SAID: Mapping[str, str] = {
 def _brought(request: Step, need: Need) -> bool:
     value = request.due_us if need == "due" else getattr(request, need)
     return bool(value.strip()) if isinstance(value, str) else value is not None and bool(value)
+
+
+def _extended(case: Case) -> float:
+    said = case.detail.get(EXTENDED, 0.0)
+    return float(said) if isinstance(said, int | float) else 0.0
 
 
 def _of_marks(action: Action, request: Step) -> Iterable[Need]:

@@ -233,6 +233,10 @@ def test_an_extension_is_bounded_and_whole() -> None:
     longer = after(MATTER, case, **ask, amount=5.0)
     assert clock(longer, "handle").due_us == clock(case, "handle").due_us + 7 * DAY_US
     assert longer.detail["amount"] == 5.0
+    longer = after(MATTER, longer, **ask, amount=3.0)
+    with pytest.raises(MissingValue, match="at most 2"):
+        after(MATTER, longer, **ask, amount=3.0)
+    assert after(MATTER, longer, **ask, amount=2.0).detail["extended"] == 10.0
 
 
 def test_up_and_down_the_four_levels() -> None:
