@@ -10,6 +10,7 @@ from collections.abc import Callable
 import click
 
 from cli import (
+    cases,
     city,
     deadletters,
     demo,
@@ -57,6 +58,7 @@ ROOMS = (
     demo,
     running,
     city,
+    cases,
     doctor,
     watching,
     measuring,
