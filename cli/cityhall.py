@@ -179,18 +179,19 @@ def _above(settings: Settings, clock: Clock) -> Above | None:
 
 
 def enter_cameras(settings: Settings, hall: Hall, clock: Clock) -> int:
-    """The site file's cameras as a layer of the map; answers how many were new or changed."""
+    """The site file's cameras, and what they see of the ground, as layers of the map; answers how many were
+    new or changed."""
     desk = map_desk(settings, hall, clock)
     changed = 0
-    for camera in settings.file.camera:
-        feature = camera_feature(camera)
-        if feature is None or hall.store.features.get("camera", camera.id) == feature:
+    for feature in (f for camera in settings.file.camera for f in camera_features(camera)):
+        was = hall.store.features.get(feature.what, feature.id)
+        if was is not None and (was.name, was.geometry) == (feature.name, feature.geometry):
             continue
-        version = desk.version("camera", camera.id)
         try:
-            desk.change("camera", camera.id, feature, version, SYSTEM)
+            version = desk.version(feature.what, feature.id)
+            desk.change(feature.what, feature.id, feature, version, SYSTEM)
         except LinliError as e:
-            log.warning("camera %s is not on the map: %s", camera.id, e)
+            log.warning("%s %s is not on the map: %s", feature.what, feature.id, e)
             continue
         changed += 1
     return changed
@@ -203,27 +204,23 @@ def map_desk(settings: Settings, hall: Hall, clock: Clock) -> MapDesk:
     return MapDesk(hall.journal, hall.store, hall.objects, clock, site, section.code, zone=section.zone)
 
 
-def camera_feature(camera: Camera) -> Feature | None:
-    """A camera with its place and what it sees of the ground; None where nobody knows where it is."""
+def camera_features(camera: Camera) -> list[Feature]:
+    """A camera's place, and what it sees of the ground; none where nobody knows where it is."""
     view = wiring.camera_view(camera)
-    polygons = [list(seen) for seen in (view.view, *(preset.view for preset in view.presets)) if seen]
-    place = camera.place or (polygons[0][0] if polygons else None)
+    rings = [list(seen) for seen in (view.view, *(preset.view for preset in view.presets)) if seen]
+    place = camera.place or (rings[0][0] if rings else None)
     if place is None:
-        return None
-    rings = [[[list(corner) for corner in [*ring, ring[0]]]] for ring in polygons]
-    geometry: dict[str, object] = {"type": "Point", "coordinates": list(place)}
+        return []
+    name = camera.name or camera.id
+    point = {"type": "Point", "coordinates": list(place)}
+    found = [
+        Feature(id=camera.id, what="camera", name=name, geometry=point, properties={"kind": camera.kind})
+    ]
     if rings:
-        geometry = {
-            "type": "GeometryCollection",
-            "geometries": [geometry, {"type": "MultiPolygon", "coordinates": rings}],
-        }
-    return Feature(
-        id=camera.id,
-        what="camera",
-        name=camera.name or camera.id,
-        geometry=geometry,
-        properties={"kind": camera.kind},
-    )
+        polygons = [[[list(corner) for corner in (*ring, ring[0])]] for ring in rings]
+        area = {"type": "MultiPolygon", "coordinates": polygons}
+        found.append(Feature(id=camera.id, what="camera-view", name=name, geometry=area))
+    return found
 
 
 def run(settings: Settings, clock: Clock, stop: threading.Event) -> None:

@@ -39,6 +39,8 @@ Object.assign(TEXTS, {
   "layer.station": ["Service stations", "服务站"],
   "layer.organisation": ["Organisations", "组织"],
   "layer.camera": ["Cameras", "摄像机"],
+  "layer.camera-view": ["What cameras see", "摄像机视域"],
+  "layer.visit": ["Places to visit", "走访点"],
   "layer.duty": ["Duty rosters", "值班"],
   "layer.alerts": ["Alerts", "告警"],
   "layer.videos": ["Video cases", "视频事件"],
