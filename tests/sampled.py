@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from events import binding, codec
+import msgspec
+
+from events import binding, civic, codec
 from events import events as e
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -188,7 +190,143 @@ def engines() -> list[e.Event]:
     return [*sensors(), event(14, claim)]
 
 
-VERSIONS = {"spine": spine, "sensors": sensors, "engines": engines}
+def city() -> list[e.Event]:
+    """The city's work beside all that: cases, the map, the registers, the desk."""
+    case, place = civic.case_source("town", "k" * 26), (117.1573721, 35.1042356)
+    clock = civic.Deadline(
+        name="handle",
+        kind="working-days",
+        amount=5.0,
+        started_us=EPOCH,
+        due_us=EPOCH + 604_800_000_000,
+        warn_us=EPOCH + 518_400_000_000,
+    )
+    stopped = msgspec.structs.replace(clock, stopped_us=EPOCH + 9, left=-0.5, told=("warned", "overdue"))
+    met = msgspec.structs.replace(clock, name="sign", kind="hours", met_us=EPOCH + 7)
+    key = "registers/batch-1"
+    said: list[tuple[str, Any]] = [
+        (
+            case,
+            civic.CaseOpened(
+                scenario="matter",
+                pack="ab" * 32,
+                state="reported",
+                title="暴露垃圾 rubbish",
+                category="0203",
+                code_system="GB/T 30428.2-2013",
+                severity="major",
+                level="community",
+                area="370481001001G03",
+                place=place,
+                holder="cleaning",
+                deadlines=(clock, met),
+                cause=ALERT,
+                component="3704810203000001",
+                estate="e-1",
+                channel="hotline",
+                reference="2026-000123",
+                sealed="words/1",
+                public=True,
+                occurred_us=EPOCH - 5,
+                who="wang",
+                role="grid worker",
+                detail={"kind": "help", "count": 2, "urgent": True, "share": 0.5},
+            ),
+        ),
+        (
+            case,
+            civic.CaseStepped(
+                action="park",
+                was="handling",
+                state="parked",
+                final=False,
+                level="town",
+                area="370481001",
+                place=None,
+                category="0203",
+                holder="cleaning",
+                helpers=("roads", "water"),
+                deadlines=(stopped,),
+                marks=("parked", "supervised"),
+                who="li",
+                role="dispatcher",
+                approver="zhao",
+                other="m" * 26,
+                note="等材料",
+                sealed="words/2#7",
+                detail={"clock": "handle"},
+            ),
+        ),
+        (
+            civic.place_source("town", "component", "batch"),
+            civic.PlacesImported(
+                what="component",
+                object="map/component-1",
+                sha256="cd" * 32,
+                rows=400_000,
+                rejected=12,
+                origin="survey.gpkg",
+                complete=True,
+                valid_us=EPOCH,
+                who="surveyor",
+            ),
+        ),
+        (
+            civic.place_source("town", "grid", "370481001001G03"),
+            civic.PlaceChanged(what="grid", feature="370481001001G03", body="", valid_us=EPOCH, who="admin"),
+        ),
+        (
+            civic.desk_source("town"),
+            civic.RegisterImported(
+                what="person",
+                object=key,
+                sha256="ef" * 32,
+                rows=10,
+                rejected=1,
+                origin="people.xlsx",
+                purpose="survey of 2026",
+                who="clerk",
+            ),
+        ),
+        (
+            civic.register_source("town", "person", "r1"),
+            civic.RegisterChanged(what="person", entry="r1", object=key, who="clerk"),
+        ),
+        (
+            civic.register_source("town", "person", "r1"),
+            civic.RegisterErased(what="person", entry="r1", reason="expired", who="policy"),
+        ),
+        (
+            civic.desk_source("town", "x" * 26),
+            civic.Rated(
+                entry="x" * 26,
+                state="contested",
+                company="garden",
+                estate="e-1",
+                category="redone",
+                points=-1.5,
+                since_us=EPOCH,
+                expires_us=EPOCH + 31_536_000_000_000,
+                cause="k" * 26,
+                note="not ours",
+                who="garden",
+            ),
+        ),
+        (
+            civic.desk_source("town", "day:2026-10-01"),
+            civic.DayChanged(day="2026-10-01", is_="holiday", name="国庆节", who="admin"),
+        ),
+    ]
+    return [
+        *engines(),
+        *(
+            msgspec.structs.replace(event(number, data, source), epoch=0, pts=0)
+            for number, (source, data) in enumerate(said, 15)
+        ),
+    ]
+
+
+VERSIONS = {"spine": spine, "sensors": sensors, "engines": engines, "city": city}
 """Oldest first. What is there is never changed: a new version, or a new type, is a new file."""
 
 

@@ -52,7 +52,7 @@ def test_every_type_of_today_has_a_sample() -> None:
     for payload in get_args(AnyPayload):
         tag = payload.__struct_config__.tag
         assert tag in have, f"{tag} has no sample: add a version with one to tests/sampled.py"
-    on_kafka = {dict(record.headers)["ce_type"].decode() for record in sampled.kafka("engines")}
+    on_kafka = {dict(record.headers)["ce_type"].decode() for record in sampled.kafka("city")}
     assert on_kafka == have
 
 

@@ -140,7 +140,7 @@ def test_what_is_on_kafka_keeps_to_the_asyncapi_document(asyncapi: Any) -> None:
             {"$ref": f"urn:asyncapi#/components/messages/{name}/{part}"}, registry=registry
         )
 
-    records = sampled.kafka("engines")
+    records = sampled.kafka("city")
     assert {dict(record.headers)["ce_type"].decode() for record in records} == set(messages)
     for record in records:
         headers = {name: value.decode() for name, value in record.headers}
