@@ -39,6 +39,7 @@ VERDICTS: Mapping[str, str] = {
 """Words of hotlines beside ours, from memory."""
 _YES = frozenset(("yes", "true", "1", "y", "是"))
 _NO = frozenset(("", "no", "false", "0", "n", "否"))
+_BROKEN = re.compile("[\ud800-\udfff]")
 _NUMBER = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
 _SLASHES = re.compile(r"(\d{4})[/.年](\d{1,2})[/.月](\d{1,2})日?[ T]*(?:(\d{1,2}):(\d{2})(?::(\d{2}))?)?")
 _CODE = re.compile(r"[0-9]{6}([0-9]{3}([0-9]{3}[A-Za-z0-9-]{0,20})?)?")
@@ -103,7 +104,7 @@ class Hotline:
 
     def record(self, row: Mapping[str, str]) -> Record:
         """The appeal of a row. Raises RowRefused."""
-        if any("\ud800" <= char <= "\udfff" for text in row.values() for char in text):
+        if _BROKEN.search("".join(row.values())):
             raise RowRefused("the row is neither UTF-8 nor GB18030; save the file again in one of them")
         reference = _reference(row)
         channel = row.get("channel") or self._channel

@@ -10,14 +10,17 @@ kill, is safe. What is the same as an earlier one is linked to it.
 
 import contextlib
 import itertools
+import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b, sha256
 
 import msgspec
+import numpy as np
 
 from city.clocks import Calendar
 from city.duplicates import DAY_US, WEIGHTS, Chain, Said, Weights
+from city.jurisdictions import Jurisdictions
 from city.scenario import Pack
 from city.services import Services
 from desk.appeallinks import SCENARIO, said
@@ -119,10 +122,12 @@ class HotlineImport:
             ConfigError: the file breaks off.
             StorageError: what came before is taken; run it again.
         """
-        run = _Run(self._hotline(file, channel), reject)
+        places = _Places(self._store.features.jurisdictions())
+        run = _Run(self._hotline(file, channel, places), reject)
         chain: Chain | None = None
         rows = file.rows()
         while some := list(itertools.islice(rows, AT_ONCE)):
+            places.look(some)
             records = run.checked(some)
             here = self._store.cases.cases([record.case.case for record in records])
             fresh = [record for record in records if record.case.case not in here]
@@ -135,15 +140,14 @@ class HotlineImport:
                 tick(len(some))
         return run.done()
 
-    def _hotline(self, file: HotlineFile, channel: str) -> Hotline:
+    def _hotline(self, file: HotlineFile, channel: str, places: "_Places") -> Hotline:
         names = Gazetteer(self._store.features).names()
-        tree = self._store.features.jurisdictions()
         return Hotline(
             self._pack,
             self._services,
             self._calendar,
             lambda key: case_id(self._site, SCENARIO, key),
-            tree.locate,
+            places,
             names.find,
             channel=channel,
             zone=file.zone,
@@ -228,6 +232,30 @@ class HotlineImport:
         event = Event(id=id_, source=source, time_us=now, epoch=0, sequence=0, data=data)
         with contextlib.suppress(VersionConflict):  # somebody else named it just now
             self._journal.append_next([event])
+
+
+class _Places:
+    """Where places lie; of many records looked up together, in a tenth of the time."""
+
+    def __init__(self, tree: Jurisdictions) -> None:
+        self._tree = tree
+        self._found: dict[tuple[float, float], str] = {}
+
+    def look(self, rows: Sequence[Row]) -> None:
+        """Those of these records; what was looked up before is forgotten."""
+        places: set[tuple[float, float]] = set()
+        for row in rows:
+            with contextlib.suppress(ValueError):  # what is no number is refused when its turn comes
+                lon, lat = (float(row.values.get(name, "")) for name in ("lon", "lat"))
+                if math.isfinite(lon) and math.isfinite(lat):
+                    places.add((round(lon, 7), round(lat, 7)))
+        order = sorted(places)
+        codes = self._tree.locate_all(*np.array(order, np.float64).reshape(-1, 2).T)
+        self._found = dict(zip(order, codes, strict=True))
+
+    def __call__(self, lon: float, lat: float) -> list[str]:
+        code = self._found.get((lon, lat))
+        return self._tree.locate(lon, lat) if code is None else self._tree.chain(code)
 
 
 class _Run:
