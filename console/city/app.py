@@ -113,7 +113,7 @@ def _include(app: FastAPI) -> None:
     from importlib import import_module
     from importlib.util import find_spec
 
-    names = ("desk", "cases", "packs", "statistics", "ratings", "days", "audit", "exports")
+    names = ("desk", "cases", "packs", "indicators", "statistics", "ratings", "days", "audit", "exports")
     for name in (*names, "registers", "ogc", "tiles", "open311", "appeals", "campaigns"):
         if find_spec(f"console.city.{name}"):
             app.include_router(import_module(f"console.city.{name}").router)
