@@ -1,16 +1,16 @@
 """Structs as Markdown: fields with their types in words, bounds, defaults, and the text below each."""
 
-import ast
 import inspect
 import json
 import textwrap
 from collections.abc import Iterable
-from functools import cache
 from itertools import groupby
 from typing import Any
 
 import msgspec
 from msgspec import inspect as kinds
+
+from events.structdocs import field_docs
 
 NOTE = (
     "<!-- Made by `python -m docs.generate` from the code; change the docstrings there, not this page. -->\n"
@@ -30,23 +30,6 @@ def doc(thing: Any) -> str:
         text = "\n\n".join(group)
         parts.append(f"```\n{textwrap.dedent(text)}\n```" if is_code else text)
     return "\n\n".join(parts)
-
-
-@cache
-def field_docs(struct: type) -> dict[str, str]:
-    """The string that stands below each field of a struct, its bases' included."""
-    found: dict[str, str] = {}
-    for base in reversed(struct.__mro__):
-        if base.__module__.split(".")[0] in ("builtins", "msgspec", "typing"):
-            continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for field, text in zip(body.body, body.body[1:], strict=False):
-            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
-                continue
-            if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                found[field.target.id] = " ".join(str(text.value.value).split())
-    return found
 
 
 def _bounds(kind: Any) -> str:

@@ -5,15 +5,17 @@ def make(request: Request, form: Annotated[Form, reads(Form)]) -> Response:
     return answer(Thing(...), 201)
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
+import msgspec.inspect
 from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
 from console.problems import Problem, body_of
+from events.structdocs import field_docs
 
 MAX_FORM = 64 << 10
 """Bytes of a form."""
@@ -50,7 +52,35 @@ def schemas() -> dict[str, Any]:
     # Of two with one name msgspec would rename both, and operations refer to neither.
     twice = sorted(form.__name__ for form in named if form.__name__ not in made)
     assert not twice, f"two forms are called {twice[0]}: give one of them another name"
+    for struct in _structs(named):
+        try:
+            texts = field_docs(struct)
+        except OSError:  # installed without its source
+            texts = {}
+        for field in msgspec.structs.fields(struct):
+            described = made.get(struct.__name__, {}).get("properties", {}).get(field.encode_name)
+            if described is not None and field.name in texts:
+                described["description"] = texts[field.name]
     return made
+
+
+def _structs(forms: Sequence[type]) -> set[type[msgspec.Struct]]:
+    """The forms, and all structs that they are made of."""
+    found: set[type[msgspec.Struct]] = set()
+    left = list(msgspec.inspect.multi_type_info(forms))
+    while left:
+        kind = left.pop()
+        if isinstance(kind, msgspec.inspect.StructType):
+            if kind.cls in found:
+                continue
+            found.add(kind.cls)
+            left += [field.type for field in kind.fields]
+        for name in ("item_type", "key_type", "value_type", "type"):
+            inside = getattr(kind, name, None)
+            left += [inside] if isinstance(inside, msgspec.inspect.Type) else []
+        for name in ("types", "item_types"):
+            left += getattr(kind, name, ())
+    return found
 
 
 def _content(form: type, example: object) -> dict[str, Any]:
