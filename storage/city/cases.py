@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import msgspec
-from sqlalchemy import Connection, Engine, Table, select
+from sqlalchemy import Connection, Engine, Table, func, select
 
 from city.cases import Case
 from city.closure import bit
@@ -33,7 +33,7 @@ from storage.city.casequery import (
     SpotRow,
     StepRow,
 )
-from storage.city.casetables import CASES, FINDINGS, OPEN, ORGS, STEPS, case_of
+from storage.city.casetables import CASES, EARLY, FINDINGS, OPEN, ORGS, STEPS, case_of
 from storage.city.casewrites import CaseWrites, Folded, touched
 from storage.city.engine import among, load, reading
 from storage.city.features import FeatureTables
@@ -58,7 +58,8 @@ class CaseTables:
     # -- projections
 
     def project(self, connection: Connection, events: Sequence[Event]) -> None:
-        """CaseOpened and CaseStepped, in order. What was projected before changes nothing.
+        """CaseOpened and CaseStepped, in order. What was projected before changes nothing. Steps of a case
+        that is not here yet wait for it: a batch of cases comes by another log.
 
         Raises:
             Refused: an event does not follow the case's last one.
@@ -68,6 +69,7 @@ class CaseTables:
         folded = Folded(writes.known(touched(events)))
         for event in events:
             folded.add(event)
+        folded.late(writes.waiting(folded.after.keys() - folded.before.keys()))
         writes.write(folded)
 
     def bulk(
@@ -94,6 +96,10 @@ class CaseTables:
             new = some.keys() - writes.known(list(some)).keys()
             writes.insert(some[id_] for id_ in new)
             fresh |= new
+            if late := writes.waiting(new):
+                folded = Folded({id_: some[id_] for id_ in late})
+                folded.late(late)
+                writes.write(folded)
         history = (row for row in steps if row[0] in fresh)
         while rows := list(islice(history, _AT_ONCE)):
             load(
@@ -108,7 +114,7 @@ class CaseTables:
     def tables() -> tuple[Table, ...]:
         """All that is of cases."""
         sums = (BY_TOWN, BY_CATEGORY, BY_MONTH, BY_COMMUNITY, SPOTS)
-        return (CASES, OPEN, ORGS, STEPS, FINDINGS, *sums)
+        return (CASES, OPEN, ORGS, STEPS, EARLY, FINDINGS, *sums)
 
     # -- one case
 
@@ -130,6 +136,12 @@ class CaseTables:
         with reading(self._engine) as connection:
             found = connection.execute(asked.where(STEPS.c.case == id).order_by(STEPS.c.version))
             return [StepRow(version, time_us, _steps.decode(body)) for version, time_us, body in found]
+
+    def waiting(self) -> int:
+        """How many steps wait for cases that are not here yet. For longer than a log is behind: something of
+        the logs is missing."""
+        with reading(self._engine) as connection:
+            return int(connection.execute(select(func.count()).select_from(EARLY)).scalar_one())
 
     # -- lists
 

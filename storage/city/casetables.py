@@ -118,6 +118,16 @@ STEPS = Table(
     sqlite_with_rowid=False,
 )
 
+EARLY = Table(
+    "case_early",
+    METADATA,
+    Column("case", WORD, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("body", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Steps of cases that are not here yet: a batch of cases comes by another log than their steps."""
+
 FINDINGS = Table(
     "case_findings",
     METADATA,

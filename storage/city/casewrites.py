@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from city.cases import Case, opened, stepped
 from city.closure import parked_then_closed, reclocked, self_checked
@@ -16,6 +16,7 @@ from storage.city.casecounts import Days, Differences
 from storage.city.casetables import (
     CASES,
     COMMON,
+    EARLY,
     FINDINGS,
     OF_CASES,
     OF_OPEN,
@@ -48,13 +49,18 @@ Finding = tuple[str, str, int]
 
 
 class Folded:
-    """Events of cases, added up."""
+    """Events of cases, added up.
+
+    Attributes:
+        early: steps of cases that are not here yet.
+    """
 
     def __init__(self, known: Mapping[str, Case]) -> None:
         self.before = known
         self.after = dict(known)
         self.steps: list[Row] = []
         self.findings: list[Finding] = []
+        self.early: dict[str, list[Event]] = {}
 
     def add(self, event: Event) -> None:
         """One more. What was added before changes nothing.
@@ -72,7 +78,8 @@ class Folded:
             self.after[id_] = opened(id_, event.time_us, data)
         elif isinstance(data, CaseStepped):
             if case is None:
-                raise Refused(event, "there is no such case")
+                self.early.setdefault(id_, []).append(event)
+                return
             try:
                 after = stepped(case, event.sequence, event.time_us, data)
             except IllegalTransition as e:
@@ -80,6 +87,14 @@ class Folded:
             self.after[id_] = after
             self._look(case, after, data)
         self.steps.append((id_, event.sequence, event.time_us, codec.encode_data(data).decode()))
+        if event.sequence == 0 and id_ in self.early:
+            self.late({id_: self.early.pop(id_)})
+
+    def late(self, waiting: Mapping[str, Sequence[Event]]) -> None:
+        """Steps that came before their cases, of cases that are here now. Raises Refused."""
+        for events in waiting.values():
+            for event in sorted(events, key=lambda e: e.sequence):
+                self.add(event)
 
     def _look(self, before: Case, after: Case, data: CaseStepped) -> None:
         """For what the auditor wants to see."""
@@ -112,8 +127,26 @@ class CaseWrites:
                 )
             return {id_: case_of(doc) for id_, doc in cursor.fetchall()}
 
+    def waiting(self, ids: Iterable[str]) -> dict[str, list[Event]]:
+        """Steps of these cases that came before them; they wait no more."""
+        asked = select(EARLY.c.body).where(EARLY.c.case.in_(list(ids)))
+        if self._connection.execute(select(EARLY.c.case).limit(1)).first() is None:
+            return {}
+        found: dict[str, list[Event]] = {}
+        for body in self._connection.execute(asked).scalars():
+            event = codec.decode(body.encode())
+            found.setdefault(event.key, []).append(event)
+        remove(self._connection, EARLY, [(id_, e.sequence) for id_, some in found.items() for e in some])
+        return found
+
     def write(self, folded: Folded) -> None:
         """Make the changes that were added up."""
+        early = [
+            (id_, event.sequence, codec.encode(event).decode())
+            for id_, events in sorted(folded.early.items())
+            for event in sorted({e.sequence: e for e in events}.values(), key=lambda e: e.sequence)
+        ]
+        merge(self._connection, EARLY, ("case", "version", "body"), early)
         load(self._connection, STEPS, _STEP, folded.steps)
         pairs = [
             (folded.before.get(id_), case)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from city.cases import Case, opened, stepped
@@ -16,6 +17,7 @@ from events.civic import CaseOpened, CaseStepped
 from events.errors import EventRefused
 from events.events import AlertRaised, Event, Health
 from storage.city.casequery import CaseQuery, StepRow
+from storage.city.engine import writing
 from storage.city.store import CityStore
 from storage.objects import FolderObjects
 from testbed.city_content import content, differences
@@ -157,19 +159,41 @@ class CityStoreContract:
         self, store: CityStore
     ) -> None:
         good, life = list(whole_life("c1")), Life("c2")
-        life.open()
-        bad = life.step("accept", state="accepted")
-        with pytest.raises(EventRefused, match=r"there is no such case") as refused:
+        first, bad = life.open(), life.step("accept", state="accepted")
+        bad = msgspec.structs.replace(bad, sequence=2)
+        good = [first, *good]
+        with pytest.raises(EventRefused, match=r"step 2 from 'reported' does not follow step 0") as refused:
             store.apply(LOG, records([*good, bad]))
-        assert (refused.value.log, refused.value.offset) == (LOG, 7)
+        assert (refused.value.log, refused.value.offset) == (LOG, 8)
         assert (store.offset(LOG), store.cases.case("c1")) == (0, None)
-        assert store.apply(LOG, records(good)) == 6
+        assert store.apply(LOG, records(good)) == 7
         other = Life("c1")
         other.version, other.holds["state"] = 6, "handled"
         with pytest.raises(EventRefused, match="does not follow"):
-            store.apply(LOG, records([other.step("verify", state="verified")], after=6))
-        store.stand(LOG, 7)
-        assert store.offset(LOG) == 7
+            store.apply(LOG, records([other.step("verify", state="verified")], after=7))
+        store.stand(LOG, 8)
+        assert store.offset(LOG) == 8
+
+    @pytest.mark.parametrize("by", ["events", "batch"])
+    def test_steps_wait_for_a_case_that_comes_by_another_log(self, store: CityStore, by: str) -> None:
+        first, *steps = whole_life("c1")
+        other = Life("c2")
+        other.open()
+        store.apply(LOG, records([other.step("note"), *steps[:2]]))
+        store.apply(LOG, records([*steps[1:3]], after=5))
+        assert (store.cases.case("c1"), store.cases.steps("c1"), store.cases.waiting()) == (None, [], 4)
+        if by == "events":
+            store.apply("imports", records([first]))
+        else:
+            with writing(store.cases._engine) as connection:
+                store.cases.bulk(connection, [folded([first])["c1"]])
+        assert store.cases.case("c1") == folded([first, *steps[:3]])["c1"]
+        store.apply(LOG, records(steps, after=9))
+        assert store.cases.case("c1") == folded([first, *steps])["c1"]
+        assert [step.version for step in store.cases.steps("c1")][-5:] == [1, 2, 3, 4, 5]
+        assert store.cases.waiting() == 1, "of the case that never came"
+        rows = store.cases.closure("matter", "2025-11-01", "2025-12-31", "town")
+        assert [(row.opened, row.closed) for row in rows] == [(1, 1)]
 
     def test_values_that_no_database_holds_are_refused_and_the_rest_is_applied(
         self, store: CityStore
@@ -391,8 +415,6 @@ class CityStoreContract:
         steps = [(e.key, StepRow(e.sequence, e.time_us, e.data)) for e in sent]  # type: ignore[arg-type]
         store.apply(LOG, records(sent))
         expected = content(where, "case")
-        from storage.city.engine import writing
-
         with writing(store.cases._engine) as connection:
             for table in reversed(store.cases.tables()):
                 connection.execute(table.delete())
