@@ -84,6 +84,13 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The organisation that it acts for: a handler's unit, a property company, a channel's id."""
 
     def __post_init__(self) -> None:
+        ways = [self.loopback, bool(self.token_file), bool(self.token_env)]
+        if sum(ways) != 1:
+            raise ValueError(
+                f"grant {self.who!r} needs exactly one of loopback = true, token_file and token_env"
+            )
+        if not self.who.strip():
+            raise ValueError("a grant's `who` is empty; name the person or desk, it goes into the access log")
         if bool(self.role) != bool(self.place):
             raise ValueError(f"grant {self.who!r}: `role` and `place` go together")
         if self.place and not _PLACE.fullmatch(self.place):
@@ -95,13 +102,6 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(f"grant {self.who!r}: a {self.role} needs `org`, the organisation it acts for")
         if not self.rights and not self.role:
             raise ValueError(f"grant {self.who!r} gives nothing; it needs `rights`, or `role` and `place`")
-        ways = [self.loopback, bool(self.token_file), bool(self.token_env)]
-        if sum(ways) != 1:
-            raise ValueError(
-                f"grant {self.who!r} needs exactly one of loopback = true, token_file and token_env"
-            )
-        if not self.who.strip():
-            raise ValueError("a grant's `who` is empty; name the person or desk, it goes into the access log")
 
 
 class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -74,6 +74,13 @@ def test_the_site_files_table_is_read_as_written() -> None:
         ('[[grant]]\nwho=" "\nrights=[]\nloopback=true', "name the person"),
         ('[[grant]]\nwho="x"\nrights=["everything"]\nloopback=true', "everything"),
         ('[[grant]]\nwho="x"\nrights=[]\nloopbak=true', "loopbak"),
+        ('[[grant]]\nwho="x"\nrights=[]\nloopback=true', "gives nothing"),
+        ('[[grant]]\nwho="x"\nloopback=true\nrole="clerk"', "go together"),
+        ('[[grant]]\nwho="x"\nloopback=true\nplace="370481"', "go together"),
+        ('[[grant]]\nwho="x"\nloopback=true\nrole="clerk"\nplace="37048"', "6, 9 or 12 digits"),
+        ('[[grant]]\nwho="x"\nloopback=true\nrole="clerk"\nplace="**"', "the whole city"),
+        ('[[grant]]\nwho="x"\nloopback=true\nrole="handler"\nplace="*"', "needs `org`"),
+        ('[[grant]]\nwho="x"\nloopback=true\nrole="system"\nplace="*"', "system"),
         ('pixelated=["person"]', "pixelated"),
     ],
 )
