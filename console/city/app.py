@@ -133,6 +133,8 @@ def _described(app: FastAPI) -> dict[str, Any]:
             if path.startswith("/open311/"):  # its keys come in its own way, and some of it may be public
                 for operation in operations.values():
                     operation["security"] = [{}, {"token": []}]
+                    # What is no operation at all is refused in the house's form.
+                    operation["responses"]["404"].setdefault("content", {}).update(PROBLEM)
         app.openapi_schema = schema
     return app.openapi_schema
 
