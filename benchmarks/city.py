@@ -17,7 +17,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from secrets import token_bytes
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -94,17 +93,17 @@ def measure(scale: float, stores: tuple[str, ...], events: int, asks: int) -> di
 def _opened(store: str, folder: Path) -> Iterator[tuple[Where, Callable[[], dict[str, int]]]]:
     """An empty store and vault; what they come to in bytes is asked while they are there."""
     folder.mkdir()
-    objects, master = folder / "objects", token_bytes(32)
+    objects = folder / "objects"
     if store == "sqlite":
         files = {"store": folder / "city.db", "vault": folder / "vault.db"}
-        where = Where(str(files["store"]), str(files["vault"]), str(objects), master)
+        where = Where(str(files["store"]), str(files["vault"]), str(folder))
         yield where, lambda: {k: _files(v) for k, v in files.items()} | {"objects": _files(objects)}
         return
     postgis = PostGIS()
     try:
         postgis.start()
         dsn, vault = postgis.new_database(), postgis.new_database()
-        where = Where(dsn, vault, str(objects), master)
+        where = Where(dsn, vault, str(folder))
 
         def size() -> dict[str, int]:
             def of(name: str) -> int:

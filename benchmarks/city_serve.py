@@ -16,6 +16,7 @@ from storage.city.featurereads import Window
 from storage.city.store import CityStore
 from storage.city.vault import Vault
 from storage.objects import FolderObjects
+from testbed.intake import MASTER
 
 HITS = 10_000
 
@@ -26,13 +27,13 @@ class Where(msgspec.Struct, frozen=True):
     store: str
     """postgresql://... or a file."""
     vault: str
-    objects: str
-    master: bytes
+    folder: str
+    """Of objects and journal."""
 
     def open(self) -> CityStore:
         """The store."""
-        objects = FolderObjects(Path(self.objects))
-        return CityStore(place(self.store), objects, Vault(place(self.vault), self.master))
+        objects = FolderObjects(Path(self.folder) / "objects")
+        return CityStore(place(self.store), objects, Vault(place(self.vault), MASTER))
 
 
 def place(text: str) -> Path | str:
