@@ -105,6 +105,13 @@ CREATE TABLE case_steps (
 	CONSTRAINT case_steps_key PRIMARY KEY ("case", version)
 );
 
+CREATE TABLE case_early (
+	"case" VARCHAR COLLATE "C" NOT NULL,
+	version INTEGER NOT NULL,
+	body TEXT NOT NULL,
+	CONSTRAINT case_early_key PRIMARY KEY ("case", version)
+);
+
 CREATE TABLE case_findings (
 	what VARCHAR COLLATE "C" NOT NULL,
 	"case" VARCHAR COLLATE "C" NOT NULL,

@@ -104,6 +104,14 @@ CREATE TABLE case_steps (
 )
  WITHOUT ROWID;
 
+CREATE TABLE case_early (
+	"case" VARCHAR NOT NULL,
+	version INTEGER NOT NULL,
+	body TEXT NOT NULL,
+	CONSTRAINT case_early_key PRIMARY KEY ("case", version)
+)
+ WITHOUT ROWID;
+
 CREATE TABLE case_findings (
 	what VARCHAR NOT NULL,
 	"case" VARCHAR NOT NULL,
