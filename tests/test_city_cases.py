@@ -224,6 +224,31 @@ def test_parking_stops_the_clocks_and_goes_back_to_where_it_was() -> None:
     assert clock(case, "handle").due_us == due + 7 * DAY_US
 
 
+def test_supervising_what_is_parked_does_not_lose_the_way_back() -> None:
+    case = along(MATTER, begun(MATTER), "accept clerk", "dispatch dispatcher holder=roads", "sign handler")
+    case = along(MATTER, case, "park supervisor note=x approver=mayor", "supervise supervisor note=hurry")
+    assert along(MATTER, case, "unpark supervisor").state == "handling"
+
+
+def test_an_order_that_came_back_has_its_handling_time_again() -> None:
+    case = along(MATTER, begun(MATTER), "accept clerk", "dispatch dispatcher holder=roads")
+    case = along(MATTER, case, "return-request handler note=no approver=head", "return-grant dispatcher")
+    assert not clock(case, "handle").runs
+    later = MONDAY + 7 * DAY_US
+    case = along(MATTER, case, "dispatch dispatcher holder=water", now_us=later)
+    assert (clock(case, "handle").started_us, clock(case, "handle").runs) == (later, True)
+
+
+def test_what_is_public_goes_by_the_packs_categories() -> None:
+    rule = msgspec.structs.replace(MATTER.opening, public=("02", "0501"))
+    pack = msgspec.structs.replace(MATTER, opening=rule)
+    codes = ("0203", "0501", "0502")
+    opened = [open_case(pack, Opening(category=c, role="clerk"), MONDAY, CHINA).public for c in codes]
+    assert opened == [True, True, False]
+    hidden = Opening(category="0203", role="clerk", public=False)
+    assert not open_case(pack, hidden, MONDAY, CHINA).public
+
+
 def test_an_extension_is_bounded_and_whole() -> None:
     case = along(MATTER, begun(MATTER), "accept clerk", "dispatch dispatcher holder=roads", "sign handler")
     ask = {"action": "extend", "role": "supervisor", "who": "s", "note": "rain", "approver": "mayor"}
@@ -364,6 +389,7 @@ def test_deadlines_go_by_the_table(severity: Any, kind: str, amount: float) -> N
     case = along(MATTER, begun(MATTER, severity=severity), "accept clerk", "dispatch dispatcher holder=roads")
     handle = clock(case, "handle")
     assert (handle.kind, handle.amount) == (kind, amount)
+    assert bool(clock(case, "sign").warn_us) == (severity != "critical")  # its row says: no warning
 
 
 def test_a_deadline_in_a_year_that_nobody_has_published_says_so() -> None:

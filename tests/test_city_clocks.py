@@ -158,6 +158,9 @@ def test_an_hour_that_the_clock_leaves_out_is_not_worked() -> None:
     spring, usual = date(2026, 3, 29), date(2026, 3, 30)
     worked = {day: sum(b - a for a, b in night.spans(day)) / HOUR_US for day in (spring, usual)}
     assert worked == {spring: 1.0, usual: 2.0}
+    split = msgspec.structs.replace(night, hours=((60, 165), (180, 240)))  # 01:00-02:45, 03:00-04:00
+    worked = {day: sum(b - a for a, b in split.spans(day)) / HOUR_US for day in (spring, usual)}
+    assert worked == {spring: 2.0, usual: 2.75}
 
 
 def test_days_that_people_change() -> None:

@@ -191,6 +191,16 @@ def test_a_dead_end(tmp_path: Path) -> None:
         packs.load(written(tmp_path, text))
 
 
+def test_an_aside_within_an_aside(tmp_path: Path) -> None:
+    text = SMALL.replace("waiting = {", 'asked = { title = "Asked", aside = true }\nwaiting = {')
+    ask = ("ask", "waiting", "asked")
+    for name, before, to in (ask, ("tell", "asked", "<")):
+        row = f'name = "{name}"\ntitle = ""\nfrom = ["{before}"]\nto = "{to}"\nroles = ["clerk"]'
+        text = text.replace("[layer]", f"[[actions]]\n{row}\n\n[layer]")
+    with pytest.raises(ConfigError, match="the way back is lost"):
+        packs.load(written(tmp_path, text))
+
+
 def test_what_is_no_toml_or_no_pack(tmp_path: Path) -> None:
     for text, says in (
         ("id = ", "Invalid value"),

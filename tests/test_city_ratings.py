@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from city import ratings, ratingsfile
-from city.clocks import due
+from city.cases import opened
+from city.clocks import Calendar, due
 from city.estates import Estate, estate_of
 from city.features import Feature
-from city.packs import Opening, Step
+from city.packs import Opening, Step, open_case, shipped
 from city.ratings import DAY_US, Entry
 from city.rights import Actor
 from desk.days import FRESH_S, DayDesk, live
@@ -137,6 +138,20 @@ def test_a_contract_has_a_first_and_a_last_day() -> None:
     assert [estate.under_contract(t) for t in (new_year - 1, new_year)] == [False, True]
     assert [estate.under_contract(new_year + 365 * DAY_US + t) for t in (-1, 0)] == [True, False]
     assert estate.households == 12.0
+
+
+def test_what_happened_before_the_contract_is_not_the_companys() -> None:
+    opening = open_case(
+        shipped()["matter"], Opening(category="01", role="clerk", estate="e1"), NOW, Calendar()
+    )
+    case = opened("case-1", NOW, opening)
+    case = msgspec.structs.replace(case, holder="water", marks=("overdue",))
+    for since, until, count in ((0, 0, 1), (NOW, NOW + 1, 1), (NOW + 1, 0, 0), (0, NOW, 0)):
+        estate = msgspec.structs.replace(ESTATE, since_us=since, until_us=until)
+        assert len(ratings.derived(RULES, estate, [case])) == count
+    others = msgspec.structs.replace(case, holder="roads")
+    assert ratings.derived(RULES, ESTATE, [others]) == []
+    assert len(ratings.derived(RULES, ESTATE, [msgspec.structs.replace(others, helpers=("water",))])) == 1
 
 
 # -- over both stores
