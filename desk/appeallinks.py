@@ -37,6 +37,10 @@ class Linker:
         new = said(case, self._caller(case, words))
         return best(new, self._before(new), self.weights)
 
+    def near(self, case: Case) -> list[Case]:
+        """Earlier appeals that it would be compared with, whether they are open or not."""
+        return self._candidates(said(case, self._caller(case)))
+
     def compare(self, one: Case, other: Case) -> Likeness:
         """How much two are the same, and why."""
         return compare(said(one, self._caller(one)), said(other, self._caller(other)), self.weights)

@@ -56,7 +56,7 @@ class RowRefused(LinliError):
     person said."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Appeal(msgspec.Struct, frozen=True, kw_only=True):
     """A record that was checked."""
 
     case: Case
@@ -102,7 +102,7 @@ class Hotline:
         }
         self._ends: dict[object, int] = {}
 
-    def record(self, row: Mapping[str, str]) -> Record:
+    def appeal(self, row: Mapping[str, str]) -> Appeal:
         """The appeal of a row. Raises RowRefused."""
         if _BROKEN.search("".join(row.values())):
             raise RowRefused("the row is neither UTF-8 nor GB18030; save the file again in one of them")
@@ -147,7 +147,7 @@ class Hotline:
             last_action="close" if closed else "open",
             detail={"kind": kind},
         )
-        return Record(case=case, words=_words(row))
+        return Appeal(case=case, words=_words(row))
 
     def _category(self, row: Mapping[str, str]) -> str:
         given = row.get("category", "")

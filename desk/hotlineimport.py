@@ -26,8 +26,9 @@ from city.services import Services
 from desk.appeallinks import SCENARIO, said
 from desk.effects import case_id
 from desk.gazetteer import Gazetteer, plain
-from desk.hotline import Hotline, Record, RowRefused, linked
-from desk.hotlinefile import HotlineFile, Row
+from desk.hotline import Appeal, Hotline, RowRefused, linked
+from desk.hotlinefile import HotlineFile, Record
+from desk.registerfiles import Row
 from desk.words import Words, WordsBox
 from events.civic import RegisterImported, register_source
 from events.clock import Clock
@@ -125,8 +126,8 @@ class HotlineImport:
         places = _Places(self._store.features.jurisdictions())
         run = _Run(self._hotline(file, channel, places), reject)
         chain: Chain | None = None
-        rows = file.rows()
-        while some := list(itertools.islice(rows, AT_ONCE)):
+        left = file.records()
+        while some := list(itertools.islice(left, AT_ONCE)):
             places.look(some)
             records = run.checked(some)
             here = self._store.cases.cases([record.case.case for record in records])
@@ -156,7 +157,7 @@ class HotlineImport:
 
     # -- duplicates
 
-    def _chain(self, records: Sequence[Record]) -> Chain:
+    def _chain(self, records: Sequence[Appeal]) -> Chain:
         """Heads from the time before the first records; who called is not looked up for them."""
         chain = Chain(self._weights)
         if records:
@@ -180,7 +181,7 @@ class HotlineImport:
                 break
         yield from reversed(found)  # the oldest first
 
-    def _linked(self, records: Sequence[Record], chain: Chain) -> list[Record]:
+    def _linked(self, records: Sequence[Appeal], chain: Chain) -> list[Appeal]:
         callers = [self._caller(record.words) for record in records]
         new = [said(record.case, caller) for record, caller in zip(records, callers, strict=True)]
         links = {link.case: link for link in chain.links(new)}
@@ -200,7 +201,7 @@ class HotlineImport:
 
     # -- a batch
 
-    def _take(self, records: Sequence[Record], origin: str, who: str) -> None:
+    def _take(self, records: Sequence[Appeal], origin: str, who: str) -> None:
         """Seal and store, then say so; the event is what makes them be there."""
         ids = b"".join(record.case.case.encode() for record in records)
         name = blake2b(ids, digest_size=16).hexdigest()
@@ -241,7 +242,7 @@ class _Places:
         self._tree = tree
         self._found: dict[tuple[float, float], str] = {}
 
-    def look(self, rows: Sequence[Row]) -> None:
+    def look(self, rows: Sequence[Record]) -> None:
         """Those of these records; what was looked up before is forgotten."""
         places: set[tuple[float, float]] = set()
         for row in rows:
@@ -270,13 +271,15 @@ class _Run:
             ("rows", "taken", "known", "rejected", "linked", "unplaced", "batches"), 0
         )
 
-    def checked(self, rows: Sequence[Row]) -> list[Record]:
-        """The records of these rows; the others are rejected."""
+    def checked(self, rows: Sequence[Record]) -> list[Appeal]:
+        """The appeals of these rows; the others are rejected."""
         found = []
         self._counts["rows"] += len(rows)
-        for row in rows:
+        for row, values in rows:
             try:
-                record = self._hotline.record(row.values)
+                if row.problem:
+                    raise RowRefused(row.problem)
+                record = self._hotline.appeal(values)
                 # Of an id 60 bits are enough to tell millions apart, and take less room.
                 short = int(record.case.case[:12], 32)
                 if short in self._seen:
@@ -291,7 +294,7 @@ class _Run:
                     self._reject(row, why)
         return found
 
-    def add(self, known: int, fresh: Sequence[Record]) -> None:
+    def add(self, known: int, fresh: Sequence[Appeal]) -> None:
         """What became of a batch."""
         counts = self._counts
         counts["known"] += known
@@ -308,6 +311,6 @@ class _Run:
         return Done(**self._counts, reasons=dict(most))
 
 
-def _parts(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
+def _parts(records: Sequence[Appeal], size: int) -> Iterator[Sequence[Appeal]]:
     for first in range(0, len(records), size):
         yield records[first : first + size]

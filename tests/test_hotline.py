@@ -11,8 +11,9 @@ from city.rights import Actor
 from city.scenario import Step
 from city.services import shipped as shipped_services
 from desk.appeals import Appeals
-from desk.hotlinefile import HotlineFile, HotlineMapping, Row
+from desk.hotlinefile import HotlineFile, HotlineMapping
 from desk.hotlineimport import Done, HotlineImport
+from desk.registerfiles import Row
 from desk.words import WordsBox
 from events.civic import RegisterImported
 from events.errors import ConfigError
@@ -235,16 +236,17 @@ def test_a_sheet_with_a_title_and_merged_cells(stage: CityStage, tmp_path: Path)
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    for body in (b"", b"a,b,c\n1,2,3\n", "工单编号".encode("utf-16"), b"\xd0\xcf\x11\xe0xxxx"):
+    for body in (b"", b"a,b,c\n1,2,3\n", b"reference,received\n1,2\n"):
         path.write_bytes(body)
         with pytest.raises(ConfigError, match=r"a\.csv"):
             HotlineFile(path)
-    sheet = tmp_path / "a.xlsx"
-    sheet.write_bytes(b"no sheet")
-    with pytest.raises(ConfigError, match="no Excel"):
-        HotlineFile(sheet)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"away\.csv"):
         HotlineFile(tmp_path / "away.csv")
+    path.write_text("reference,received,category\n1,2,3\n")
+    with pytest.raises(ConfigError, match="'No', which the mapping names"):
+        HotlineFile(path, HotlineMapping(columns={"reference": "No"}))
+    with pytest.raises(ValueError, match="no field 'number'"):
+        HotlineMapping(columns={"number": "No"})
 
 
 def test_a_mapping_names_columns_and_values(stage: CityStage, tmp_path: Path) -> None:

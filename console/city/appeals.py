@@ -1,0 +1,364 @@
+"""Appeals over HTTP: taken in for any channel, seen by their citizens, linked; wishes, and councils.
+
+What else is done with an appeal is a step of a case (/cases). A token is shown once, when the appeal is taken
+in; who has it needs no sign-in to see its state, and learns nothing about a person by it.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from city.cases import Case
+from city.rights import OWN, decide
+from city.services import said, shipped
+from console.city.auth import permit, reached
+from console.city.cases import CaseId
+from console.city.context import City, city_of
+from console.city.describing import answer, gives, reads, takes
+from console.city.forms import CasePage, CaseShown, Code, Lat, Line, Lon, Version, WordsForm, shown
+from console.city.narrowing import After, paging
+from console.problems import Problem
+from desk.appeallinks import SCENARIO
+from desk.appeals import RECEIVED, Report, Seen
+from desk.cases import orgs_of
+from desk.neighbours import COUNCIL, WISH, WISHES, Neighbours
+from desk.words import Words
+from storage.city.casequery import CaseQuery
+
+router = APIRouter(tags=["appeals"])
+
+OPEN_TO_ALL: dict[str, Any] = {"security": []}
+"""Of an operation that needs no token of the desk."""
+MOST = 500
+Token = Annotated[
+    str, Path(pattern=r"^[a-v0-9]{26}(-[a-v0-9]{20})?$", examples=["0c9tn4g5m1o0v8a6k2q7e3u1s5"])
+]
+Limit = Annotated[int, Query(ge=1, le=MOST)]
+Votes = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Kind = Literal["help", "enquiry", "report", "complaint", "suggestion", "wish", "council"]
+
+
+class AppealForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An appeal, as a clerk or a channel brings it."""
+
+    category: Annotated[Code, msgspec.Meta(min_length=1)]
+    """Code of a service; a wish has the category `wish`."""
+    kind: Kind = "help"
+    place: tuple[Lon, Lat] | None = None
+    area: Code = ""
+    address_id: Line = ""
+    channel: Annotated[str, msgspec.Meta(max_length=40, pattern=r"^[A-Za-z0-9_.-]*$")] = ""
+    """By which it came: hotline, online ...; of a channel's own token always that channel."""
+    reference: Annotated[str, msgspec.Meta(max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")] = ""
+    """Its number there; the same one again is the same appeal."""
+    occurred_us: Annotated[int, msgspec.Meta(ge=0, le=1 << 52)] = 0
+    severity: Literal["info", "minor", "major", "critical"] = "minor"
+    words: WordsForm | None = None
+
+
+class AppealTaken(msgspec.Struct, frozen=True, kw_only=True):
+    """An appeal that was taken in."""
+
+    case: CaseShown
+    token: str
+    """For the citizen; it is shown now and never again."""
+    linked: str = ""
+    """The appeal that it is the same as; '': none."""
+    why: str = ""
+
+
+class AppealSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a citizen sees of an appeal."""
+
+    title: str
+    state: str
+    state_title: str
+    opened_us: int
+    updated_us: int
+    expected_us: int = 0
+    """When the answer is due; 0: nothing runs."""
+    closed: bool
+    called_back: bool
+    solved: bool | None = None
+    satisfied: bool | None = None
+    note: str = ""
+    """The answer, in official words."""
+
+
+class VerdictForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the citizen says of the answer."""
+
+    solved: bool
+    satisfied: bool | None = None
+
+
+class LikeShown(msgspec.Struct, frozen=True, kw_only=True):
+    """How much two appeals are the same, and why."""
+
+    case: str
+    score: float
+    why: tuple[str, ...]
+
+
+class LikePage(msgspec.Struct, frozen=True, kw_only=True):
+    """Appeals, with how much they are like the one that was asked for."""
+
+    items: tuple[LikeShown, ...]
+
+
+class ClaimForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A claim of a wish, from the version that was seen."""
+
+    version: Version
+    org: Line = ""
+    """The team, where the caller has no organisation of their own."""
+
+
+class MatterWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The matter that a resolution opens."""
+
+    category: Annotated[Code, msgspec.Meta(min_length=1)]
+    holder: Line = ""
+
+
+class ResolutionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a neighbours' council decided of a proposal."""
+
+    version: Version
+    passed: bool
+    yes: Votes
+    no: Votes
+    abstained: Votes = 0
+    note: Annotated[Line, msgspec.Meta(min_length=1)]
+    """In official words."""
+    matter: MatterWanted | None = None
+
+
+@router.post(
+    "/appeals",
+    status_code=201,
+    summary="Take an appeal in",
+    responses=gives(AppealTaken, "The appeal, with the citizen's token.", 201),
+    openapi_extra=takes(AppealForm, {"category": "rubbish", "place": [117.1612, 35.0842]}),
+)
+def take(request: Request, form: Annotated[AppealForm, reads(AppealForm)]) -> Response:
+    """It is placed by its place, or by the address in its words; one that cannot be placed waits
+    (/appeals/unplaced). What is the same as an open one is linked to it. Words are encrypted before anything
+    else is written."""
+    actor = permit(request, "case.open", what="appeal")
+    if (form.kind == WISH) != (form.category == WISHES):
+        raise Problem(422, "a wish has the category wish, and nothing else has", "category")
+    words = Words(**msgspec.structs.asdict(form.words)) if form.words else Words()
+    place = None if form.place is None else (round(form.place[0], 7), round(form.place[1], 7))
+    fields = {name: getattr(form, name) for name in _SAME}
+    taken = city_of(request).appeals.take(Report(**fields, place=place, words=words), actor)
+    body = AppealTaken(case=shown(taken.case), token=taken.token, linked=taken.linked, why=taken.why)
+    return answer(body, 201, {"location": f"/city/cases/{taken.case.case}"})
+
+
+_SAME = ("category", "kind", "area", "address_id", "channel", "reference", "occurred_us", "severity")
+
+
+@router.get(
+    "/appeals/unplaced",
+    summary="Appeals that somebody has to place",
+    responses=gives(CasePage, "Some of them, and how to go on."),
+)
+def unplaced(request: Request, limit: Limit = 50, after: After = "") -> Response:
+    """The action `place` (a step of the case) places one."""
+    actor, area = reached(request, "case.read")
+    query = CaseQuery(
+        scenario=SCENARIO,
+        state=RECEIVED,
+        area=area,
+        open=True,
+        channel=actor.org if actor.role in OWN else "",
+    )
+    with paging():
+        page = city_of(request).store.cases.page(query, after, limit)
+    return answer(CasePage(items=tuple(map(shown, page.cases)), next=page.after or None))
+
+
+@router.get(
+    "/appeals/track/{token}",
+    summary="What a citizen sees by their token",
+    responses=gives(AppealSeen, "Its state, and the answer."),
+    openapi_extra=OPEN_TO_ALL,
+)
+def track(request: Request, token: Token) -> Response:
+    """Needs no sign-in: whoever has the token may see it. Of a linked appeal the other's answer counts."""
+    city = city_of(request)
+    return answer(_seen(city, city.appeals.look(token)))
+
+
+@router.post(
+    "/appeals/track/{token}/verdict",
+    summary="What the citizen says of the answer",
+    responses=gives(AppealSeen, "Its state after it."),
+    openapi_extra=takes(VerdictForm, {"solved": True, "satisfied": True}) | OPEN_TO_ALL,
+)
+def verdict(request: Request, token: Token, form: Annotated[VerdictForm, reads(VerdictForm)]) -> Response:
+    """Closed is not solved: both are kept apart, and so is satisfied."""
+    city = city_of(request)
+    return answer(_seen(city, city.appeals.verdict(token, form.solved, form.satisfied)))
+
+
+@router.get(
+    "/appeals/{id}/linked",
+    summary="Appeals that are the same",
+    responses=gives(CasePage, "All that are linked to it."),
+)
+def linked(request: Request, id: CaseId) -> Response:
+    """None of them was deleted: each caller keeps a token, and gets an answer."""
+    found = _appeal(request, id)
+    city = city_of(request)
+    cases = city.store.cases.cases(city.store.appeals.linked(found.case)[:MOST])
+    return answer(CasePage(items=tuple(shown(case) for _, case in sorted(cases.items()))))
+
+
+@router.get(
+    "/appeals/{id}/like",
+    summary="How much other appeals are like it, and why",
+    responses=gives(LikePage, "The most alike first."),
+)
+def like(
+    request: Request,
+    id: CaseId,
+    other: Annotated[str, Query(max_length=80, pattern=r"^[A-Za-z0-9_.:-]*$")] = "",
+) -> Response:
+    """Open ones nearby, or the one that is named."""
+    found = _appeal(request, id)
+    links = city_of(request).appeals.links
+    cases = [_appeal(request, other)] if other else links.near(found)
+    scored = [(case.case, links.compare(found, case)) for case in cases]
+    items = [
+        LikeShown(case=case, score=round(one.score, 4), why=tuple(point.text for point in one.why))
+        for case, one in scored
+    ]
+    return answer(LikePage(items=tuple(sorted(items, key=lambda item: (-item.score, item.case))[:50])))
+
+
+@router.get(
+    "/wishes",
+    summary="Micro-wishes that are open",
+    responses=gives(CasePage, "Some of them; `holder` says who claimed one."),
+)
+def wishes(request: Request, limit: Limit = 50, after: After = "") -> Response:
+    """For all who work there, volunteers and party members among them: nobody's wish is everybody's."""
+    _, area = reached(request, "case.read")
+    with paging():
+        page = Neighbours(city_of(request).cases, city_of(request).store).wishes(area, after, limit)
+    return answer(CasePage(items=tuple(map(shown, page.cases)), next=page.after or None))
+
+
+@router.post(
+    "/wishes/{id}/claim",
+    summary="Claim a wish",
+    responses=gives(CaseShown, "The wish, held by the caller's organisation."),
+    openapi_extra=takes(ClaimForm, {"version": 1, "org": "volunteers-7"}),
+)
+def claim(request: Request, id: CaseId, form: Annotated[ClaimForm, reads(ClaimForm)]) -> Response:
+    """Of two who claim at once the first one has it; the other is told (409)."""
+    actor, _ = reached(request, "case.step")
+    city = city_of(request)
+    return answer(shown(Neighbours(city.cases, city.store).claim(id, form.version, actor, form.org)))
+
+
+@router.post(
+    "/council/proposals/{id}/resolution",
+    summary="What the neighbours' council decided",
+    responses=gives(CaseShown, "The proposal; `other` names the matter that was opened."),
+    openapi_extra=takes(
+        ResolutionForm,
+        {"version": 1, "passed": True, "yes": 31, "no": 4, "note": "benches in the yard"},
+    ),
+)
+def resolution(
+    request: Request, id: CaseId, form: Annotated[ResolutionForm, reads(ResolutionForm)]
+) -> Response:
+    """A proposal is an appeal of the kind `council`. One that has passed may open a matter; if that fails
+    after the resolution was written down, the step `become-matter` of the case does it again."""
+    found = _appeal(request, id)
+    if found.detail.get("kind") != COUNCIL:
+        raise Problem(409, f"case {id} is no proposal of a council")
+    if form.matter is not None and not form.passed:
+        raise Problem(422, "what was rejected opens no matter", "matter")
+    actor, _ = reached(request, "case.step")
+    city = city_of(request)
+    council = Neighbours(city.cases, city.store)
+    votes = {"yes": form.yes, "no": form.no, "abstained": form.abstained}
+    case = council.resolve(found.case, form.version, form.passed, votes, form.note, actor)
+    if form.matter is not None:
+        case = council.become(case.case, case.version, form.matter.category, form.matter.holder, actor)
+    return answer(shown(case))
+
+
+class ServicesShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A category of appeals."""
+
+    code: str
+    name: str
+    name_zh: str
+    group: str
+    public: bool
+
+
+class ServiceList(msgspec.Struct, frozen=True, kw_only=True):
+    """All categories, those that are not public among them."""
+
+    code_system: str
+    items: tuple[ServicesShown, ...]
+
+
+@router.get(
+    "/appeals/categories",
+    summary="Categories of appeals",
+    responses=gives(ServiceList, "All of them."),
+)
+def categories(request: Request) -> Response:
+    """The public ones are Open311's services."""
+    reached(request, "case.read")
+    services = shipped()
+    return answer(
+        ServiceList(
+            code_system=services.code_system,
+            items=tuple(
+                ServicesShown(code=s.code, name=s.name, name_zh=s.name_zh, group=s.group, public=s.public)
+                for s in services.services.values()
+            ),
+        )
+    )
+
+
+def _appeal(request: Request, id: str) -> Case:
+    """The appeal, if the caller may see it. Raises Problem: 401, 403, 404."""
+    actor, _ = reached(request, "case.read")
+    found = city_of(request).store.cases.case(id)
+    if (
+        found is None
+        or found.scenario != SCENARIO
+        or not decide(actor, "case.read", found.area, orgs=orgs_of(found)).allowed
+    ):
+        raise Problem(404, f"there is no appeal {id[:80]!r} in your jurisdiction", "id")
+    return found
+
+
+def _seen(city: City, seen: Seen) -> AppealSeen:
+    case = seen.case
+    state = city.packs[SCENARIO].states.get(case.state)
+    return AppealSeen(
+        title=case.title,
+        state=case.state,
+        state_title=said(state.title, state.title_zh) if state else case.state,
+        opened_us=case.opened_us,
+        updated_us=case.updated_us,
+        expected_us=case.due_us,
+        closed=case.final,
+        called_back=seen.called_back,
+        solved=seen.solved,
+        satisfied=seen.satisfied,
+        note=seen.note,
+    )
