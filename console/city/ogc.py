@@ -45,7 +45,8 @@ def _link(href: str, rel: str, media: str = "application/json", title: str = "")
 
 
 def _base(request: Request) -> str:
-    return f"{str(request.base_url).rstrip('/')}/ogc"
+    # `base_url` is of the outermost application; this one is mounted below it.
+    return str(request.base_url.replace(path=f"{request.scope['root_path']}/ogc"))
 
 
 @router.get("", summary="What this API is", responses=_object("The landing page."))

@@ -54,7 +54,7 @@ def verdicts_on(connection: Connection, events: Sequence[Event]) -> Mapping[str,
     if not raised:
         return given
     query = select(VERDICTS.c.alert, VERDICTS.c.verdict).where(VERDICTS.c.alert.in_(raised))
-    return {**dict(connection.execute(query).tuples().all()), **given}
+    return {**{row.alert: row.verdict for row in connection.execute(query)}, **given}
 
 
 def _raised(event: Event, data: AlertRaised, verdict: str, area: str) -> Feature:

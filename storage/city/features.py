@@ -113,15 +113,10 @@ class FeatureTables:
         writer.close()
 
     def _unseen(self, connection: Connection, events: Sequence[Event]) -> list[Event]:
-        last = dict(
-            connection.execute(
-                select(PLACE_SOURCES.c.source, PLACE_SOURCES.c.sequence).where(
-                    PLACE_SOURCES.c.source.in_({event.source for event in events})
-                )
-            )
-            .tuples()
-            .all()
+        query = select(PLACE_SOURCES.c.source, PLACE_SOURCES.c.sequence).where(
+            PLACE_SOURCES.c.source.in_({event.source for event in events})
         )
+        last = {row.source: int(row.sequence) for row in connection.execute(query)}
         unseen: list[Event] = []
         for event in events:
             if event.sequence > last.get(event.source, -1):
