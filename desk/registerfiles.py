@@ -3,21 +3,25 @@ taken, written so that it can be mended and sent again.
 """
 
 import csv
+import io
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
 from events.errors import ConfigError
 
-MOST_SHEET = 64 << 20
-"""Bytes of a spreadsheet; larger ones are CSV."""
 WHY, ROW = "_why", "_row"
 """Columns that the file of rejected rows has besides its own; passed over when it is sent again."""
 _LED = ("'",)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_TITLES = 10
+"""So many rows may stand above the heading."""
+_DOUBTFUL = re.compile("[\u0080-\u07ff]")
 
 
 class Row(NamedTuple):
@@ -40,7 +44,9 @@ def read(path: Path) -> Iterator[Row]:
     if not path.is_file():
         raise ConfigError(f"there is no file {path}")
     if suffix in (".xlsx", ".xlsm"):
-        return _sheet(path)
+        from desk.registersheets import read_sheet
+
+        return read_sheet(path)
     if suffix in (".csv", ".txt", ".tsv"):
         return _csv(path)
     if suffix == ".xls":
@@ -59,87 +65,81 @@ def length(path: Path) -> int:
 def _csv(path: Path) -> Iterator[Row]:
     try:
         with path.open("rb") as file:
-            first = file.readline()
-            head = _decoded(first.removeprefix(b"\xef\xbb\xbf"))
-            comma = max((",", "\t", ";"), key=head.count)
-            names = _headings(next(csv.reader([head], delimiter=comma), []), path)
-            reader = csv.reader((_decoded(line) for line in file), delimiter=comma, strict=False)
-            for cells in reader:
-                if not any(cells):
-                    continue
-                number = reader.line_num + 1
-                if len(cells) != len(names):
-                    problem = f"the row has {len(cells)} cells, the heading {len(names)}"
-                    yield Row(number, dict(zip(names, map(_plain, cells), strict=False)), problem)
-                    continue
-                plain = [_plain(cell) if cell[:1] in _LED else cell for cell in map(str.strip, cells)]
-                values = dict(zip(names, plain, strict=True))
-                broken = "\ufffd" in "".join(plain)
-                yield Row(number, values, "its characters are neither UTF-8 nor GB18030" if broken else "")
+            lines = _lines(file)
+            first = next(lines, "")
+            comma = max((",", "\t", ";"), key=first.count)
+            reader = csv.reader(chain([first], lines), delimiter=comma, strict=False)
+            rows = ((reader.line_num, [plain(cell) for cell in cells]) for cells in reader)
+            names: list[str] | None = None
+            for number, cells in titled(rows):
+                if names is None:
+                    names = headings(cells, path)
+                elif any(cells):
+                    yield made_row(number, names, cells)
+            if names is None:
+                raise ConfigError(f"{path.name} is empty, or its first row has no headings")
     except OSError as e:
         raise ConfigError(f"{path.name} cannot be read: {e.strerror}") from e
-    except csv.Error as e:
+    except (csv.Error, UnicodeError) as e:
         raise ConfigError(f"{path.name}: {e}") from e
 
 
-def _decoded(line: bytes) -> str:
-    """Each line as what it is: files are put together from several systems'."""
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return line.decode("gb18030", errors="replace")
+def made_row(number: int, names: Sequence[str], cells: Sequence[str]) -> Row:
+    """A row of a file with these headings; cells that are not there are empty."""
+    if len(cells) != len(names):
+        problem = f"the row has {len(cells)} cells, the heading {len(names)}"
+        return Row(number, dict.fromkeys(names, "") | dict(zip(names, cells, strict=False)), problem)
+    problem = "its characters are neither UTF-8 nor GB18030" if "\ufffd" in "".join(cells) else ""
+    return Row(number, dict(zip(names, cells, strict=True)), problem)
 
 
-def _plain(cell: str) -> str:
+def titled(rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    """The rows from the heading on: what stands above it in one cell alone is a title."""
+    before: list[tuple[int, list[str]]] = []
+    for row in rows:
+        before.append(row)
+        if sum(map(bool, row[1])) > 1 or len(before) > _TITLES:
+            break
+    titles = 0
+    if before and sum(map(bool, before[-1][1])) > 1:
+        titles = len(before) - 1
+    yield from before[titles:]
+    yield from rows
+
+
+def _lines(file: BinaryIO) -> Iterator[str]:
+    """Lines of UTF-8, GB18030, both mixed (files are put together from several systems'), or UTF-16."""
+    first = file.readline()
+    if first.startswith((b"\xff\xfe", b"\xfe\xff")):
+        file.seek(0)
+        yield from io.TextIOWrapper(file, "utf-16", newline="")
+        return
+    chinese = False
+    for line in chain([first.removeprefix(b"\xef\xbb\xbf")], file):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            text, chinese = line.decode("gb18030", errors="replace"), True
+        else:
+            if chinese and _DOUBTFUL.search(text):  # two bytes of GB18030 can be UTF-8 of another script
+                text = line.decode("gb18030", errors="replace")
+        yield text
+
+
+def plain(cell: str) -> str:
+    """A cell without what an export put before it (`escaped`)."""
     cell = cell.strip()
     return cell[1:] if cell[:1] == "'" and cell[1:2] in _FORMULA else cell
 
 
-def _headings(names: Sequence[str], path: Path) -> list[str]:
+def headings(names: Sequence[str], path: Path) -> list[str]:
+    """The heading's cells. Raises ConfigError: there are none, or one twice."""
     found = [name.strip().removeprefix("\ufeff") for name in names]
     if not any(found):
         raise ConfigError(f"{path.name} is empty, or its first row has no headings")
     if twice := next((name for name in found if name and found.count(name) > 1), ""):
         raise ConfigError(f"{path.name}: the heading {twice!r} stands there twice")
     return found
-
-
-def _sheet(path: Path) -> Iterator[Row]:
-    from zipfile import BadZipFile
-
-    from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
-
-    if path.stat().st_size > MOST_SHEET:
-        raise ConfigError(f"{path.name} has over {MOST_SHEET >> 20} MiB; save it as CSV")
-    try:
-        book = load_workbook(path, data_only=True)
-    except (InvalidFileException, BadZipFile, KeyError, ValueError, OSError) as e:
-        raise ConfigError(f"{path.name} is no spreadsheet that can be read: {e}") from e
-    sheet = book.worksheets[0]
-    filled: dict[tuple[int, int], Any] = {}
-    for area in sheet.merged_cells.ranges:  # a merged cell says the same for every row that it spans
-        value = sheet.cell(area.min_row, area.min_col).value
-        for row in range(area.min_row, area.max_row + 1):
-            filled[row, area.min_col] = value
-    rows = sheet.iter_rows()
-    names = _headings([_cell(c.value) for c in next(rows, ())], path)
-    for cells in rows:
-        number = cells[0].row
-        texts = [_cell(filled.get((number, n), c.value)) for n, c in enumerate(cells, 1)]
-        if any(texts):
-            yield Row(number, dict(zip(names, texts, strict=False)))
-    book.close()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat())[:10]
-    if isinstance(value, float):  # an identity number that Excel took for one has lost its last digits
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    return _plain(str(value))
 
 
 def escaped(cell: str) -> str:
@@ -174,12 +174,13 @@ class RejectFile:
         try:
             if self._file is None:
                 descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                os.fchmod(descriptor, 0o600)  # one that was there already
                 self._file = os.fdopen(descriptor, "w", encoding="utf-8-sig", newline="")
                 names = [name for name in row.values if name not in (WHY, ROW)]
                 self._writer = csv.DictWriter(
                     self._file, [ROW, WHY, *names], extrasaction="ignore", restval=""
                 )
-                self._writer.writeheader()
+                self._writer.writerow({name: escaped(name) for name in (ROW, WHY, *names)})
             values = {name: escaped(value) for name, value in row.values.items()}
             self._writer.writerow(values | {ROW: row.number, WHY: rejected.why})
         except OSError as e:
