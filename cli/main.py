@@ -10,6 +10,7 @@ from collections.abc import Callable
 import click
 
 from cli import (
+    appeals,
     cases,
     city,
     deadletters,
@@ -59,6 +60,7 @@ ROOMS = (
     running,
     city,
     cases,
+    appeals,
     doctor,
     watching,
     measuring,

@@ -116,7 +116,7 @@ class HotlineFile:
         if missing:
             words = ", ".join(chain.from_iterable(NAMES[name] for name in missing))
             raise ConfigError(
-                f"{self.path.name} has no column {' and none '.join(missing)}; call it so, or one of {words}, or "
-                "name it in a mapping"
+                f"{self.path.name} has no column {' and none '.join(missing)}; call it so or {words}, "
+                "or name it in a mapping"
             )
         return found
