@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from events.civic import CaseOpened, CaseStepped, case_source
+from storage.city.engine import writing
 from tests.city_stage import IN_GRID, SITE, CityStage, token_of
 
 
@@ -157,6 +159,48 @@ def test_two_pages_turn_one_case_into_one_matter(stage: CityStage) -> None:
     with stage.client("operator") as client:
         found = client.get("/city/cases", params={"cause": case}).json()["items"]
     assert [one["case"] for one in found] == [matter.case]
+
+
+def test_words_of_who_was_too_late_are_not_kept(stage: CityStage) -> None:
+    case = opened(stage)
+    before = set(stage.objects.keys("cases/"))
+    body = {"action": "comment", "note": "called", "version": 0, "words": {"text": "she will call again"}}
+    with ThreadPoolExecutor(4) as pool:
+        whom = ("grid1", "clerk1", "town", "city")
+        answers = list(pool.map(lambda w: post(stage, w, f"/cases/{case}/steps", body), whom))
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+    kept = set(stage.objects.keys("cases/")) - before
+    assert len(kept) == 1
+    with stage.client("clerk1") as client:
+        said = client.get(f"/city/cases/{case}/words", params={"purpose": "a test"}).json()["items"]
+    assert [(one["version"], one["text"]) for one in said] == [(1, "she will call again")]
+    assert b"call again" not in stage.objects.get(kept.pop())  # type: ignore[operator]
+
+
+def test_a_case_that_came_in_a_batch_is_moved_like_any_other(stage: CityStage) -> None:
+    """It has no event of its own until then; its first step brings its beginning along."""
+    made = stage.store.cases.case(opened(stage))
+    assert made is not None
+    id = f"{made.case[:-4]}batc"
+    with writing(stage.store._engine) as connection:
+        stage.store.cases.bulk(connection, [msgspec.structs.replace(made, case=id, opened_by="import")])
+    with ThreadPoolExecutor(3) as pool:
+        step = {"action": "accept", "version": 0}
+        answers = list(
+            pool.map(lambda w: post(stage, w, f"/cases/{id}/steps", step), ["clerk1", "town", "city"])
+        )
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409]
+    assert moved_on(stage, id) == ["CaseOpened", "CaseStepped"]
+    after = stage.store.cases.case(id)
+    assert after is not None
+    assert (after.version, after.state, after.opened_us, after.opened_by) == (
+        *(1, "accepted"),
+        *(made.opened_us, "import"),
+    )
+
+
+def moved_on(stage: CityStage, case: str) -> list[str]:
+    return [type(event.data).__name__ for event in stage.journal.history(case_source(SITE, case), "case")]
 
 
 def test_a_hanging_projector_is_told_and_the_step_holds(tmp_path: Any) -> None:

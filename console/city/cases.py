@@ -16,7 +16,7 @@ from city import steps as rules
 from city.cases import Case
 from city.rights import Actor, decide
 from city.scenario import Action, Opening, Step
-from console.city.auth import permit, reached
+from console.city.auth import permit, reached, refused
 from console.city.context import City, city_of
 from console.city.describing import answer, gives, reads, takes
 from console.city.forms import (
@@ -214,7 +214,10 @@ def _case(request: Request, id: str) -> tuple[Case, Actor]:
     """
     actor, _ = reached(request, "case.read")
     found = city_of(request).store.cases.case(id)
-    if found is None or not decide(actor, "case.read", found.area, orgs=orgs_of(found)).allowed:
+    if found is not None and not decide(actor, "case.read", found.area, orgs=orgs_of(found)).allowed:
+        refused(city_of(request), request, actor.who, "case.read", id)
+        found = None
+    if found is None:
         raise Problem(404, f"there is no case {id[:80]!r} in your jurisdiction", "id")
     return found, actor
 
