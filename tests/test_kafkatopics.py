@@ -217,12 +217,12 @@ def test_the_commands(secure_kafka: Kafka, topic_prefix: str, admin: Any, tmp_pa
     )
     code, out, _ = linli("topics", "check", site)
     assert code == 1
-    assert f"{prefix}.count and 12 more: run `linli topics apply {site}`" in out
+    assert f"{prefix}.count and 16 more: run `linli topics apply {site}`" in out
     code, out, _ = linli("topics", "apply", site)
     assert code == 0
-    assert len(out.splitlines()) == 13
+    assert len(out.splitlines()) == 17
     assert f"{prefix}.shares: made, 2 partitions\n" in out
-    assert linli("topics", "check", site) == (0, f"13 topics under {prefix} are as they have to be\n", "")
+    assert linli("topics", "check", site) == (0, f"17 topics under {prefix} are as they have to be\n", "")
     admin.create_partitions({f"{prefix}.shares": NewPartitions(5)})
     admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, f"{prefix}.view", {"retention.ms": "1"})])
     until(lambda: len(linli("topics", "check", site)[1].splitlines()) >= 5)
