@@ -8,13 +8,14 @@ that has ended. Nothing of the batch can be read without the vault, and none of 
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
 
-from city.housing import OUTSIDE, Fact, FactsDisagree, Home, with_fact
+from city.housing import FOREVER, OUTSIDE, Fact, FactsDisagree, Home, with_fact
 from city.persons import PersonDoc
 from city.rights import Actor, decide
 from desk import registercheck as check
@@ -29,9 +30,11 @@ from storage.city.registers import (
     PersonEntry,
     PersonRow,
     RegisterTables,
+    blind_of,
     entry_of,
     entry_of_batch,
     packed,
+    reference_of,
 )
 from storage.city.vault import Vault
 from storage.journal import Journal
@@ -99,6 +102,7 @@ class RegisterImport:
         dry: bool = False,
         rejects: Path | None = None,
         purpose: str = "survey",
+        survey: str = "",
         progress: Progress = lambda _: None,
     ) -> Report:
         """Import a file; what is taken is in the store once its projector has had the events.
@@ -107,6 +111,7 @@ class RegisterImport:
             mapping: field -> the file's heading.
             dry: everything is looked at, nothing is kept.
             rejects: where rejected rows go; beside the file by default, not at all on a dry run.
+            survey: whose own numbers of persons (`person`) the file has: two surveys' numbers are kept apart.
 
         Raises:
             AccessDenied: the actor may not change the registers anywhere.
@@ -118,7 +123,7 @@ class RegisterImport:
             raise AccessDenied(decision.why)
         fields = check.PERSON_FIELDS if what == PERSON else check.HOME_FIELDS
         aside = RejectFile(rejects or path.with_name(f"{path.stem}.rejected.csv"))
-        run = _Run(self, actor, what, path.name, None if dry else aside)
+        run = _Run(self, actor, what, (path.name, survey), None if dry else aside)
         try:
             headings: dict[str, str] | None = None
             for rows in _chunks(read(path)):
@@ -165,14 +170,23 @@ class RegisterImport:
 
     # -- what the run asks for
 
-    def reference(self, draft: Draft, origin: str) -> str:
+    def reference(self, draft: Draft, survey: str) -> str:
         """The opaque reference of a person: the same for the same number, and telling nothing of it."""
-        key = f"id:{draft.doc.identity}" if draft.doc.identity else f"own:{origin}:{draft.own}"
-        return self._vault.blind(f"ref:{key}").hex()[:24]
+        key = f"id:{draft.doc.identity}" if draft.doc.identity else f"own:{survey}:{draft.own}"
+        return reference_of(self._vault, key)
 
     def blind(self, identity: str) -> bytes:
         """The blind index of an identity number; b"" without one."""
-        return self._vault.blind(f"identity:{identity}") if identity else b""
+        return blind_of(self._vault, identity)
+
+    def known(self, blinds: Sequence[bytes]) -> dict[bytes, str]:
+        """Who has these numbers: blind index -> reference."""
+        return self._tables.by_blind(blinds)
+
+    def today(self) -> str:
+        """The last day on which somebody can have been born, wherever the city is."""
+        now = datetime.fromtimestamp(self._clock.wall_us() / 1e6, UTC) + timedelta(days=1)
+        return now.date().isoformat()
 
     def homes(self, codes: Sequence[str]) -> Mapping[str, Home]:
         """Homes that are there."""
@@ -206,9 +220,11 @@ class _Run:
     """One file on its way."""
 
     def __init__(
-        self, desk: RegisterImport, actor: Actor, what: str, origin: str, aside: RejectFile | None
+        self, desk: RegisterImport, actor: Actor, what: str, of: tuple[str, str], aside: RejectFile | None
     ) -> None:
-        self.desk, self.actor, self.what, self.origin, self.aside = desk, actor, what, origin, aside
+        self.desk, self.actor, self.what, self.aside = desk, actor, what, aside
+        self.origin, self._survey = of
+        self._today = desk.today()
         self.kept: list[PersonRow | Home] = []
         self.batches: list[str] = []
         self.rows = self.taken = self.unchanged = self.rejected = 0
@@ -276,23 +292,32 @@ class _Run:
             raise Refusal("", why)
 
     def _persons(self, rows: Sequence[Row], headings: Mapping[str, str]) -> None:
-        drafts: list[tuple[Row, str, Draft]] = []
+        read: list[tuple[Row, Draft, bytes]] = []
         for row in rows:
             try:
                 if row.problem:
                     raise Refusal("", row.problem)
                 draft = check.person(check.getter(row.values, headings))
-                ref = self.desk.reference(draft, self.origin)
-                self._once(ref, row, "the same person")
+                if draft.doc.born > self._today:
+                    raise Refusal("born", f"born on {draft.doc.born}, which is still to come")
+                read.append((row, draft, self.desk.blind(draft.doc.identity)))
             except Refusal as e:
                 self._reject(row, e.field, e.why, headings)
-                continue
-            drafts.append((row, ref, draft))
-        refs = [ref for _, ref, _ in drafts]
-        homes = self.desk.homes(list({f.home for _, _, d in drafts for f in d.facts if f.home != OUTSIDE}))
+        known = self.desk.known([blind for _, _, blind in read if blind])  # entered by hand, too
+        drafts: list[tuple[Row, str, Draft, bytes]] = []
+        for row, draft, blind in read:
+            ref = known.get(blind) or self.desk.reference(draft, self._survey)
+            try:
+                self._once(ref, row, "the same person")
+                drafts.append((row, ref, draft, blind))
+            except Refusal as e:
+                self._reject(row, e.field, e.why, headings)
+        refs = [ref for _, ref, *_ in drafts]
         before, erased = self.desk.before(refs), self.desk.erased(refs)
-        chosen: list[tuple[str, Draft, tuple[Fact, ...], str, str]] = []
-        for row, ref, draft in drafts:
+        said = [draft.facts for *_, draft, _ in drafts] + [entry.facts for entry, _ in before.values()]
+        homes = self.desk.homes(list({fact.home for facts in said for fact in facts} - {OUTSIDE}))
+        chosen: list[tuple[str, Draft, bytes, tuple[Fact, ...], str, str]] = []
+        for row, ref, draft, blind in drafts:
             try:
                 if ref in erased:
                     raise Refusal("", "this person was erased; somebody has to enter them anew, by hand")
@@ -306,7 +331,7 @@ class _Run:
             if entry is not None and (doc, entry.facts, entry.care) == (draft.doc, facts, draft.care):
                 self.unchanged += 1
             else:
-                chosen.append((ref, draft, facts, lives, area))
+                chosen.append((ref, draft, blind, facts, lives, area))
         if self.aside is None:  # a dry run makes no keys
             self.taken += len(chosen)
             return
@@ -314,14 +339,14 @@ class _Run:
         self.kept += [
             PersonRow(
                 ref=ref,
-                blind=self.desk.blind(draft.doc.identity),
+                blind=blind,
                 area=area,
                 home=lives,
                 sealed=body,
                 facts=facts,
                 care=draft.care,
             )
-            for (ref, draft, facts, lives, area), body in zip(chosen, sealed, strict=True)
+            for (ref, draft, blind, facts, lives, area), body in zip(chosen, sealed, strict=True)
         ]
         self.taken += len(chosen)
 
@@ -346,10 +371,10 @@ def _place(facts: Sequence[Fact], homes: Mapping[str, Home]) -> tuple[str, str]:
             continue
         home = homes.get(fact.home)
         if home is None:
-            if fact.until == "9999-12-31":
+            if fact.until == FOREVER:
                 raise Refusal("home", f"there is no home {fact.home[:60]!r}; import the homes first")
             continue
-        if fact.kind == "residence" and fact.until == "9999-12-31":
+        if fact.kind == "residence" and fact.until == FOREVER:
             lives, area = home.home, home.area
         elif not area:
             area = home.area
