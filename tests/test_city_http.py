@@ -105,7 +105,7 @@ def test_words_are_read_by_few_and_each_reading_is_written_down(
         assert said[0].purpose == f"check by {who}"
 
 
-def test_asking_for_what_lies_elsewhere_is_written_down(stage: CityStage, cases: dict[str, str]) -> None:
+def test_asking_for_what_lies_elsewhere_is_written_down(stage: CityStage) -> None:
     with stage.client("super") as client:
         body = {"scenario": "matter", "category": "01", "place": IN_FAR}
         case = client.post("/city/cases", json=body).json()["case"]
