@@ -6,6 +6,7 @@ community's and what the province appends: provinces differ, so only the 12 digi
 grid (a school, a mall) lies inside another one; any other overlap is a mistake.
 """
 
+import itertools
 import json
 import math
 import re
@@ -150,6 +151,7 @@ class Jurisdictions:
         for node in self.nodes.values():
             if node.parent and node.parent not in self.nodes:
                 yield Flaw(node.code, f"its parent {node.parent} is not there", node.parent)
+        yield from self._beginnings()
         if not len(self._array):
             return
         flat = dict(zip(self._codes, _metres(self._array), strict=True))
@@ -159,6 +161,13 @@ class Jurisdictions:
             by_level[self.nodes[code].level].append(code)
         for codes in by_level.values():
             yield from _overlaps(codes, flat)
+
+    def _beginnings(self) -> Iterator[Flaw]:
+        """Who has the right to a grid has it to every code that begins with the grid's (`city.rights`)."""
+        grids = sorted(code for code in self.nodes if level_of(code) == "grid")
+        for one, next_ in itertools.pairwise(grids):
+            if next_.startswith(one) and self.nodes[next_].parent != one:
+                yield Flaw(next_, f"its code begins with that of {one}, which does not contain it", one)
 
     def _outside(self, flat: Mapping[str, Any]) -> Iterator[Flaw]:
         pairs = [(c, self.nodes[c].parent) for c in self._codes if self.nodes[c].parent in flat]

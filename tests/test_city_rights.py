@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from city.features import Feature
+from city.jurisdictions import Jurisdictions
 from city.rights import ACTIONS, MAY, OWN, ROLES, SYSTEM, WHOLE, Actor, decide, reach, system, within
 
 CITY, TOWN, COMMUNITY, GRID = "370481", "370481001", "370481001001", "370481001001-G03"
@@ -120,3 +122,17 @@ def test_what_acts_by_itself_reaches_everything_and_no_person() -> None:
     timer = system("timers")
     assert decide(timer, "case.step", "", level="city").allowed
     assert not any(decide(timer, action, GRID).allowed for action in ACTIONS if action.startswith("person."))
+
+
+def test_no_grid_begins_as_another_one_does() -> None:
+    """Or who has the right to grid G1 would have it to G10."""
+    inside = Feature(id=f"{COMMUNITY}G1S", what="jurisdiction", level="dedicated", parent=f"{COMMUNITY}G1")
+    codes = ("G1", "G2", "G10", "G11")
+    grids = [
+        Feature(id=f"{COMMUNITY}{code}", what="jurisdiction", level="grid", parent=COMMUNITY)
+        for code in codes
+    ]
+    community = Feature(id=COMMUNITY, what="jurisdiction", level="community")
+    flaws = {flaw.code: flaw.other for flaw in Jurisdictions([community, *grids, inside]).flaws()}
+    assert flaws == {f"{COMMUNITY}G10": f"{COMMUNITY}G1"}  # without it, G11 is the next one
+    assert not [*Jurisdictions([community, *grids[:2], inside]).flaws()]
