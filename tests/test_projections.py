@@ -13,7 +13,7 @@ from tests.contracts.examples import SENSOR, crossing, event, health, reading
 
 
 def test_every_payload_is_projected_but_the_segment_which_is_only_kept() -> None:
-    """A claim changes what others have changed: `storage/applying.py`. The city's have a store of their own."""
+    """A claim changes what others changed: `storage/applying.py`. The city has a store of its own."""
     of_the_box = {payload for payload in get_args(AnyPayload) if family(payload) not in KEPT}
     assert of_the_box - set(_STATEMENTS) == {Segment, ClaimTaken}
 
