@@ -25,6 +25,7 @@ from cli import (
     models,
     objects,
     presets,
+    registers,
     running,
     sensors,
     serving,
@@ -77,6 +78,7 @@ ROOMS = (
     deadletters,
     topics,
     synth,
+    registers,
 )
 for room in ROOMS:
     for command in room.COMMANDS:
