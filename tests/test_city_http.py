@@ -105,6 +105,25 @@ def test_words_are_read_by_few_and_each_reading_is_written_down(
         assert said[0].purpose == f"check by {who}"
 
 
+@pytest.mark.parametrize("who", PEOPLE)
+def test_the_map_shows_no_case_that_the_inbox_does_not(
+    stage: CityStage, cases: dict[str, str], who: str
+) -> None:
+    """Who sees the cases of an organisation alone sees none on the map, where they are not told apart."""
+    own = PEOPLE[who][0] in ("handler", "channel")
+    expected = set() if own else {name for name in SEES[who].split() if PLACES[name]}
+    with stage.client(who) as client:
+        layers = {layer["id"] for layer in client.get("/city/ogc/collections").json()["collections"]}
+        assert ("matters" in layers) == (not own)
+        found = client.get("/city/ogc/collections/matters/items", params={"limit": 1000})
+        assert found.status_code == (404 if own else 200)
+        shown = {feature["id"] for feature in found.json().get("features", ())}
+        assert {name for name, case in cases.items() if case in shown} == expected
+        for name, case in cases.items():
+            one = client.get(f"/city/ogc/collections/matters/items/{case}")
+            assert one.status_code == (200 if name in expected else 404), name
+
+
 def test_asking_for_what_lies_elsewhere_is_written_down(stage: CityStage) -> None:
     with stage.client("super") as client:
         body = {"scenario": "matter", "category": "01", "place": IN_FAR}

@@ -2,11 +2,13 @@
 
 from starlette.requests import Request
 
-from city.layers import KINDS, TITLES
+from city.layers import TITLES
 from city.rights import WHOLE, Actor, decide
 from console.city.auth import reached
 from console.city.context import City, city_of
 from console.problems import Problem
+from storage.city.casewrites import layer_of
+from storage.city.featurealerts import ALERTS
 from storage.city.features import Layer
 
 
@@ -40,13 +42,13 @@ def title_of(city: City, layer: str) -> str:
     if layer in TITLES:
         return " / ".join(TITLES[layer])
     for pack in city.packs.values():
-        if pack.layer == layer:
-            return f"{pack.title} / {pack.title_zh}"
+        if layer_of(pack.id) == layer:
+            return f"{pack.layer.title} / {pack.layer.title_zh}"
     return layer
 
 
 def _may(city: City, actor: Actor, layer: str) -> bool:
     """Layers of cases are for those who may read all cases of their jurisdiction, not only their own."""
-    if layer in KINDS or not any(pack.layer == layer for pack in city.packs.values()):
+    if layer != ALERTS and layer not in map(layer_of, city.packs):
         return True
     return decide(actor, "case.read", WHOLE).allowed
