@@ -18,6 +18,7 @@ NAMES = (
     "projector",
     "faults",
     "scale",
+    "city",
 )
 
 

@@ -3,9 +3,12 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from benchmarks.city_serve import Where, place
@@ -13,8 +16,13 @@ from benchmarks.common import say
 from desk import synth
 from desk.synthground import Ground, Plan
 from events.bus import Record
+from events.civic import RegisterImported
+from storage.city.appeals import WHAT, entry_of_batch
+from storage.city.vault import Vault
+from storage.journal import Journal
+from storage.objects import FolderObjects
 from testbed.casestories import Matters, Spot
-from testbed.intake import AT_ONCE, Intake
+from testbed.intake import AT_ONCE, MASTER, Intake
 
 
 class Meter:
@@ -36,9 +44,25 @@ class Meter:
         say(f"  {name}: {self.found[name]}")
 
 
-def load(where: Where, city: Path, plan: Plan, seed: int, holders: list[str], events: int) -> dict[str, Any]:
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be brought in."""
+
+    city: str
+    """Folder of `linli synth`."""
+    plan: Plan
+    seed: int
+    holders: list[str]
+    """Organisations that handle matters."""
+    events: int
+    """Of matters."""
+    before: Where | None = None
+    """A store that has it all: a hotline's records, which take the longest to read, are taken from its
+    journal, sealed anew; None: from their file."""
+
+
+def load(where: Where, order: Order) -> dict[str, Any]:
     """Everything, in the order in which a city would do it; answers rates by what was brought in."""
-    meter = Meter()
+    meter, city, plan, events = Meter(), Path(order.city), order.plan, order.events
     with Intake(place(where.store), place(where.vault), Path(where.folder), city) as desk:
 
         def timed(name: str, rows: int, work: Callable[[], int]) -> None:
@@ -55,9 +79,10 @@ def load(where: Where, city: Path, plan: Plan, seed: int, holders: list[str], ev
             timed(what, rows, lambda n=name, w=what: len(desk.layer(n, w).report.rejected))
         timed("homes", plan.homes, lambda: desk.register("homes.csv", "home").rejected)
         timed("persons", plan.persons, lambda: desk.register("persons.csv", "person").rejected)
-        timed("appeals", plan.appeals, lambda: desk.appeals().rejected)
+        appeals = partial(_again, desk, order.before) if order.before else lambda: desk.appeals().rejected
+        timed("appeals", plan.appeals, appeals)
         matters = Matters(
-            list(_spots(Ground(plan, seed))), holders, (synth.SURVEY_DAY + 1) * 86_400_000_000
+            list(_spots(Ground(plan, order.seed))), order.holders, (synth.SURVEY_DAY + 1) * 86_400_000_000
         ).events(events)
         records = [Record(n, event, "bench") for n, event in enumerate(matters, 1)]
         with meter.of("case_events", events):
@@ -71,6 +96,24 @@ _LAYERS = {f"{part}.geojson": what for part, what in synth.LAYERS.items()} | {
     "components.csv": "component",
     "units.csv": "unit",
 }
+
+
+def _again(desk: Intake, before: Where) -> int:
+    """Batches of appeals of another store's journal, in this one's."""
+    objects = FolderObjects(Path(before.folder) / "objects")
+    vault = Vault(place(before.vault), MASTER)
+    journal = Journal(Path(before.folder) / "journal.db", desk.clock)
+    for record in journal.read(0, 1_000_000, ["register"]):
+        data = record.event.data
+        if isinstance(data, RegisterImported) and data.what == WHAT:
+            plain = vault.open(entry_of_batch(data.object), objects.get(data.object) or b"")
+            sealed = desk.vault.seal(entry_of_batch(data.object), plain or b"")
+            desk.objects.put(data.object, sealed)
+            data = msgspec.structs.replace(data, sha256=sha256(sealed).hexdigest())
+            desk.journal.append_next([msgspec.structs.replace(record.event, data=data)])
+    journal.close()
+    vault.close()
+    return 0
 
 
 def _spots(ground: Ground) -> Iterator[Spot]:
