@@ -13,6 +13,7 @@ from cli import (
     appeals,
     cases,
     city,
+    citymap,
     deadletters,
     demo,
     doctor,
@@ -79,6 +80,7 @@ ROOMS = (
     topics,
     synth,
     registers,
+    citymap,
 )
 for room in ROOMS:
     for command in room.COMMANDS:

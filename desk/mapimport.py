@@ -238,17 +238,26 @@ class MapDesk:
         Raises:
             NotShownYet: it has not in time. The version is journaled all the same.
         """
-        source = place_source(self._site, what, id)
+        if not self._taken(place_source(self._site, what, id), version, wait_s):
+            raise NotShownYet(
+                f"{what} {id}: version {version} is journaled and holds, but the store does not show it "
+                "yet (is `linli run` or `linli serve` running?)",
+                id,
+                version,
+            )
+
+    def arrived(self, wait_s: float) -> bool:
+        """Whether every import so far is in the store, at the latest after this time."""
+        source = desk_source(self._site)
+        return self._taken(source, len(self._journal.history(source, FAMILY)) - 1, wait_s)
+
+    def _taken(self, source: str, version: int, wait_s: float) -> bool:
         until = self._clock.monotonic() + wait_s
         while self._store.features.taken(source) < version:
             if self._clock.monotonic() >= until:
-                raise NotShownYet(
-                    f"{what} {id}: version {version} is journaled and holds, but the store does not show it "
-                    "yet (is `linli serve` running?)",
-                    id,
-                    version,
-                )
+                return False
             self._clock.sleep(_LOOK_S)
+        return True
 
     def _check(self, feature: Feature, actor: Actor) -> None:
         """Hold one feature against the same rules as a row of a file. Raises ConfigError."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from city.features import Box
 from events.errors import StorageError
 from storage.city.engine import driver
-from storage.city.featuretables import BOXES
+from storage.city.featuretables import BOXES, CELL_BITS, NO_PLACE
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +50,14 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     """Name -> kind of value: string, number, boolean, array."""
 
 
+class Cluster(NamedTuple):
+    """About how many features there are near a place."""
+
+    lon: float
+    lat: float
+    count: int
+
+
 class Query:
     """A window as SQL, for the one or the other database."""
 
@@ -79,6 +87,14 @@ class Query:
         """How many boxes touch it."""
         sql = f"SELECT count(*) FROM city_features f WHERE {' AND '.join(self._parts)}"
         return int(self._rows(connection, sql, self._values)[0][0])
+
+    def thin(self, every: int = 1, least: tuple[float, float] = (0.0, 0.0)) -> "Query":
+        """Of the features only each so manieth, and none smaller than this in both directions (degrees)."""
+        if every > 1:
+            self._add("f.seq % ? = 0", every)
+        if least > (0.0, 0.0):
+            self._add("(f.x1 - f.x0 >= ? OR f.y1 - f.y0 >= ?)", *least)
+        return self
 
     def rim(self, connection: Connection, box: Box) -> list[tuple[int, str]]:
         """Number and text of what is neither a point nor wholly in the box: its box touches, it may not."""
@@ -149,6 +165,25 @@ class Query:
             f"({' OR '.join([f'({touches})'] * len(halves))})",
             *(v for w, s, e, n in halves for v in (e, w, n, s)),
         )
+
+
+def clusters(connection: Connection, layer: Layer) -> list[Cluster]:
+    """What a layer has, cell by cell of the Hilbert curve: a step from cell to cell, not a scan. Numbers
+    within a cell are given one after the other, so the last one says about how many there are."""
+    low, high = layer.number << 54, (layer.number << 54) + NO_PLACE
+    following = f"((c.s >> {CELL_BITS}) + 1) << {CELL_BITS}"
+    sql = (
+        "WITH RECURSIVE c(s) AS ("
+        f"SELECT min(seq) FROM city_features WHERE seq >= {low} AND seq < {high} UNION ALL "
+        f"SELECT (SELECT min(seq) FROM city_features WHERE seq >= {following} AND seq < {high}) "
+        "FROM c WHERE c.s IS NOT NULL) "
+        "SELECT (f.x0 + f.x1) / 2, (f.y0 + f.y1) / 2, 1 + "
+        f"(SELECT max(seq) FROM city_features WHERE seq >= c.s AND seq < {following}) - c.s "
+        "FROM c JOIN city_features f ON f.seq = c.s"
+    )
+    with driver(connection) as cursor:
+        cursor.execute(sql)
+        return [Cluster(*row) for row in cursor.fetchall()]
 
 
 def outside(rim: list[tuple[int, str]], box: Box) -> set[int]:

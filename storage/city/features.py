@@ -11,7 +11,7 @@ import hashlib
 import io
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -25,7 +25,7 @@ from events.errors import EventRefused, StorageError
 from events.events import Event
 from storage.city.engine import driver, reading, upsert
 from storage.city.featurealerts import ALERTS, alerts_after, verdicts_on
-from storage.city.featurereads import Layer, Page, Query, Window, outside, token
+from storage.city.featurereads import Cluster, Layer, Page, Query, Window, clusters, outside, token
 from storage.city.featuretables import BEFORE, FEATURES, LAYERS, PLACE_SOURCES
 from storage.city.featurewrites import Driver, LayerWriter, mark_of
 from storage.city.hilbert import cells
@@ -43,6 +43,14 @@ class Was(msgspec.Struct, frozen=True, kw_only=True):
     to_us: int
     text: str
     """GeoJSON."""
+
+
+class Drawn(NamedTuple):
+    """Features for a drawing."""
+
+    texts: list[str]
+    total: int
+    """How many there are in the window."""
 
 
 class FeatureTables:
@@ -201,6 +209,24 @@ class FeatureTables:
             if len(rows) <= limit or len(found) > limit:
                 return found[: limit + 1]
             start = rows[-1][0]
+
+    def drawn(self, layer: Layer, window: Window, most: int, least: tuple[float, float]) -> Drawn:
+        """For a drawing: all of a window if they are at most so many, else those of at least this size."""
+        with reading(self._engine) as connection:
+            found = Query(layer, window, self._postgres).count(connection)
+            query = Query(layer, window, self._postgres).thin(least=least if found > most else (0.0, 0.0))
+            return Drawn([row[0] for row in query.page(connection, -1, most, "f.body")], found)
+
+    def sampled(self, layer: Layer, window: Window, every: int, most: int) -> list[str]:
+        """For a drawing: each so manieth of a window."""
+        with reading(self._engine) as connection:
+            query = Query(layer, window, self._postgres).thin(every)
+            return [row[0] for row in query.page(connection, -1, most, "f.body")]
+
+    def clusters(self, layer: Layer) -> list[Cluster]:
+        """For a drawing from afar: where about how many features are."""
+        with reading(self._engine) as connection:
+            return clusters(connection, layer)
 
     def feature(self, layer: str, id: str, area: str = "") -> str | None:
         """GeoJSON text of one; None: there is none, or not in that jurisdiction (`Window.area`)."""

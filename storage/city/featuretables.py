@@ -12,6 +12,10 @@ from sqlalchemy import BigInteger, Column, Double, Index, Integer, String, Table
 
 from storage.city.metadata import METADATA
 
+CELL_BITS = 21
+NO_PLACE = 1 << 53
+"""Parts of a `seq`."""
+
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")
 
 FEATURES = Table(

@@ -11,12 +11,10 @@ from sqlalchemy import Connection, select, update
 
 from city.features import Box, Feature, bounds, to_geojson
 from storage.city.engine import change, driver, is_postgres, load
-from storage.city.featuretables import BOXES, FEATURES, LAYERS, layer_index
+from storage.city.featuretables import BOXES, CELL_BITS, FEATURES, LAYERS, NO_PLACE, layer_index
 from storage.city.hilbert import cells
 
 CHUNK = 20_000
-_CELL_BITS = 21
-_NO_PLACE = 1 << 53
 _KINDS = {str: "string", bool: "boolean", int: "number", float: "number", tuple: "array", list: "array"}
 
 
@@ -139,7 +137,7 @@ class Driver:
 
     def last_in(self, firsts: list[int]) -> dict[int, int]:
         """Of cells, given by their first number: the last number that is taken."""
-        size = 1 << _CELL_BITS
+        size = 1 << CELL_BITS
         last = "(SELECT max(seq) FROM city_features f WHERE f.seq >= {0} AND f.seq < {0} + {1})"
         found = self.rows(
             f"SELECT c.value, {last.format('c.value', size)} FROM json_each(?) c",
@@ -279,14 +277,14 @@ class LayerWriter:
         first: dict[str, int] = {row.id: self._anywhere(row.id) for row in rows if row.x0 is None}
         found = cells(np.array([row.box for row in placed], np.float64)).tolist()
         first |= {
-            row.id: self._number << 54 | cell << _CELL_BITS for row, cell in zip(placed, found, strict=True)
+            row.id: self._number << 54 | cell << CELL_BITS for row, cell in zip(placed, found, strict=True)
         }
         return self._next(rows, first)
 
     def _anywhere(self, id: str) -> int:
         """First number of a cell for what has no place, or none in its cell."""
         cell = int.from_bytes(blake2b(id.encode(), digest_size=4).digest(), "big")
-        return self._number << 54 | _NO_PLACE | cell << _CELL_BITS
+        return self._number << 54 | NO_PLACE | cell << CELL_BITS
 
     def _next(self, rows: Sequence[Row], first: Mapping[str, int]) -> list[Row]:
         last = self._driver.last_in(sorted(set(first.values()))) if self._count else {}
@@ -295,7 +293,7 @@ class LayerWriter:
         for row in rows:
             start = first[row.id]
             seq = last.get(start, start - 1) + 1
-            if seq >= start + (1 << _CELL_BITS):  # two million in one cell: an address that stands for many
+            if seq >= start + (1 << CELL_BITS):  # two million in one cell: an address that stands for many
                 late.append(row)
                 continue
             last[start] = seq
