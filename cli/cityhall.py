@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from city import calendars, packs
+from city import calendars, packs, ratingsfile
 from city.clocks import Calendar
 from city.features import Feature
 from city.rights import WHOLE, Actor
@@ -79,6 +79,11 @@ def opened(settings: Settings, clock: Clock, journal: Journal | None = None) -> 
     paths = wiring.Paths(settings.data).make()
     chosen = packs.chosen(section.packs, base)
     calendar = calendars.load(base / section.calendar) if section.calendar else calendars.shipped()
+    if calendar.zone != section.zone:
+        raise ConfigError(
+            f"[city] zone is {section.zone}, the working calendar's is {calendar.zone}; days would begin at two "
+            "different times: write the same in both"
+        )
     login = wiring.secret(settings.file.store.credentials, base)
     objects = FolderObjects(paths.data / "city")
     vault = Vault(_database(settings, paths.data / "vault.db"), read_master(_master(settings)), login)
@@ -134,6 +139,7 @@ def parts(settings: Settings, hall: Hall, clock: Clock) -> CityParts:
         calendar=hall.calendar,
         cases=desk,
         words=hall.words,
+        rating_rules=ratingsfile.load(settings.path.parent / section.ratings) if section.ratings else None,
         open311_public=section.open311_public,
     )
 

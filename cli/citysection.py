@@ -39,10 +39,12 @@ class CitySection(Section, frozen=True, kw_only=True):
     name: str = ""
     """As the page shows it; the site's name by default."""
     zone: str = "Asia/Shanghai"
-    """Time zone of working hours and days."""
+    """Time zone of the days by which statistics count; the calendar's file has to have the same."""
     calendar: str = ""
     """TOML file of working hours, holidays and make-up days, relative to the site file; empty: the one that
     ships."""
+    ratings: str = ""
+    """TOML file of how property companies are rated, relative to the site file; empty: the one that ships."""
     packs: tuple[str, ...] = ("video", "matter", "appeal")
     """Scenarios: names of those that ship, or TOML files relative to the site file."""
     vault_key: str = ""
