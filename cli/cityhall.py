@@ -81,8 +81,8 @@ def opened(settings: Settings, clock: Clock, journal: Journal | None = None) -> 
     calendar = calendars.load(base / section.calendar) if section.calendar else calendars.shipped()
     if calendar.zone != section.zone:
         raise ConfigError(
-            f"[city] zone is {section.zone}, the working calendar's is {calendar.zone}; days would begin at two "
-            "different times: write the same in both"
+            f"[city] zone is {section.zone}, the working calendar's is {calendar.zone}; days would begin at "
+            "two different times: write the same in both"
         )
     login = wiring.secret(settings.file.store.credentials, base)
     objects = FolderObjects(paths.data / "city")

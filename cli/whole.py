@@ -78,7 +78,7 @@ def check(settings: Settings, clock: Clock) -> None:
 
     Raises:
         ConfigError: the data folder is another site's, a client for ONVIF or S3 is not installed, or the
-            object store's credentials are not there.
+            object store's credentials are not there; or what the city's desk needs is not in order.
         ModelError: the model is missing or does not fit.
     """
     detectors(settings, settings.file.camera)
@@ -91,6 +91,11 @@ def check(settings: Settings, clock: Clock) -> None:
         from cli import shipping  # needs a client that a box without an object store need not have
 
         shipping.s3_place(settings, os.environ)
+    if settings.file.city.code:
+        with wiring.city("the city's desk"):
+            from cli import cityhall  # needs packages that a box without a desk need not have
+
+        cityhall.opened(settings, clock).close()
     journal = open_journal(settings, clock)
     try:
         for camera in settings.file.camera:
