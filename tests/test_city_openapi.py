@@ -73,7 +73,7 @@ def _sent(operation: Any, mode: GenerationMode) -> int:
     asked = 0
 
     @settings(
-        max_examples=6,
+        max_examples=4 if mode.is_negative else 6,
         deadline=None,
         derandomize=True,
         database=None,
