@@ -88,7 +88,7 @@ def _among_boxes(
 
 
 def children(loaded: Settings) -> list[Child]:
-    """The site's processes, by stages: who writes the journal, moves cases, hands it on, projects, shows it."""
+    """The processes, by stages: who writes the journal, moves cases, hands it on, projects it, shows it."""
     site = str(loaded.path)
     alone = not loaded.file.cluster.shares
     shards = loaded.processes if alone else 0
