@@ -143,14 +143,3 @@ def _event(id_: str, version: int, at: int, data: CaseOpened | CaseStepped) -> E
         sequence=version,
         data=data,
     )
-
-
-def last(events: Sequence[Event]) -> dict[str, Case]:
-    """The cases that events add up to."""
-    cases: dict[str, Case] = {}
-    for event in events:
-        if isinstance(event.data, CaseOpened):
-            cases[event.key] = opened(event.key, event.time_us, event.data)
-        elif isinstance(event.data, CaseStepped):
-            cases[event.key] = stepped(cases[event.key], event.sequence, event.time_us, event.data)
-    return cases
