@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from city.calendars import shipped as calendar
-from city.cases import Case, opened, stepped
+from city.cases import opened, stepped
 from city.packs import Opening, Pack, Step, open_case, shipped, step
 from events.civic import CaseOpened, CaseStepped, case_source
 from events.events import Event
