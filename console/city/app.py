@@ -15,6 +15,23 @@ from starlette.responses import Response
 
 from console.access import AccessPolicy, Sessions
 from console.accesslog import AccessLog
+from console.city import (
+    appeals,
+    audit,
+    campaigns,
+    cases,
+    days,
+    desk,
+    exports,
+    indicators,
+    ogc,
+    open311,
+    packs,
+    ratings,
+    registers,
+    statistics,
+    tiles,
+)
 from console.city.context import City, CityParts
 from console.city.describing import schemas
 from console.city.parameters import check_query
@@ -30,6 +47,11 @@ from events.errors import (
     VersionConflict,
 )
 
+PARTS = (
+    *(desk, cases, packs, indicators, statistics, ratings, days, audit, exports),
+    *(registers, appeals, campaigns, open311, ogc, tiles),
+)
+"""Each has a router."""
 MAX_BODY = 8 << 20
 """Bytes of a request's body: an import comes in one."""
 PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -104,19 +126,10 @@ def create_city(parts: CityParts, *, policy: AccessPolicy, sessions: Sessions, l
         },
     )
     app.state.city = city
-    _include(app)
+    for part in PARTS:
+        app.include_router(part.router)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app
-
-
-def _include(app: FastAPI) -> None:
-    from importlib import import_module
-    from importlib.util import find_spec
-
-    names = ("desk", "cases", "packs", "indicators", "statistics", "ratings", "days", "audit", "exports")
-    for name in (*names, "registers", "ogc", "tiles", "open311", "appeals", "campaigns"):
-        if find_spec(f"console.city.{name}"):
-            app.include_router(import_module(f"console.city.{name}").router)
 
 
 def _described(app: FastAPI) -> dict[str, Any]:
