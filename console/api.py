@@ -267,10 +267,24 @@ def _health(wrong: list[str]) -> Response:
 
 
 def who(request: Request) -> Response:
-    """GET /api/session: who the caller is, null for nobody known. No refusal: the page asks first."""
+    """GET /api/session: who the caller is, null for nobody known. No refusal: the page asks first.
+
+    Somebody known learns which rooms there are: whether the city's desk is served, and can be drawn as a map.
+    """
     console = console_of(request)
     viewer = identify(request, console.policy, console.sessions)
-    return json({"who": viewer.who if viewer else None})
+    if viewer is None:
+        return json({"who": None})
+    return json(
+        {
+            "who": viewer.who,
+            "rights": sorted(viewer.rights),
+            "role": viewer.role,
+            "city": console.city,
+            "map": console.map_library,
+            "session": console.sessions.viewer(request.cookies.get(COOKIE, "")) is not None,
+        }
+    )
 
 
 async def sign_in(request: Request) -> Response:

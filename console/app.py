@@ -99,6 +99,8 @@ def create_app(  # noqa: PLR0913  the console's parts, each given by name once
         opener=Opener(identity, clock),
         log_name=log_name or journal.id,
         figures=tuple(figures),
+        city=city is not None,
+        map_library=library is not None,
     )
     app = Starlette(
         routes=[*_routes(library), *([] if city is None else _city(city, console))],

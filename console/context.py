@@ -45,6 +45,10 @@ class Console:
     """By which the projector knows the journal in the store."""
     figures: tuple[Collector, ...] = ()
     """Of the box, for /metrics: nothing about people."""
+    city: bool = False
+    """The city's desk is served here."""
+    map_library: bool = False
+    """What draws the page's map is here."""
     live: int = 0
     """Live views open now."""
     pushes: int = 0

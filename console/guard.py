@@ -32,6 +32,7 @@ _SECURITY = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_PAGES = ("/", "/map")
 
 
 class Guard:
@@ -77,8 +78,8 @@ class Guard:
             )
         reads = scope["type"] == "http" and scope["method"] in _SAFE
         foreign = headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
-        # A link may lead to the page; nothing else here is for other sites, not even an <img> of it.
-        if foreign and not (reads and scope["path"] == "/"):
+        # A link may lead to a page; nothing else here is for other sites, not even an <img> of it.
+        if foreign and not (reads and scope["path"] in _PAGES):
             return Problem(403, "this request comes from a page of another site", "Sec-Fetch-Site")
         origin = headers.get("origin")
         if not reads and origin is not None and _netloc(origin) != hosts[0].lower():

@@ -13,6 +13,7 @@ from console.city.auth import reached
 from console.city.context import city_of
 from console.city.describing import answer, gives
 from console.problems import Problem
+from storage.city.casewrites import layer_of
 
 router = APIRouter(tags=["packs"])
 
@@ -68,6 +69,7 @@ class PackShown(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     initial: str
     layer: str
+    """Of the map, in which its cases lie."""
     opened_by: tuple[str, ...]
     """Roles."""
     opening_needs: tuple[str, ...]
@@ -120,7 +122,7 @@ def _shown(pack: Pack) -> PackShown:
         about=pack.about,
         digest=pack.digest,
         initial=pack.initial,
-        layer=pack.layer.id,
+        layer=layer_of(pack.id),
         opened_by=pack.opening.roles,
         opening_needs=pack.opening.needs,
         states=tuple(
