@@ -246,6 +246,8 @@ class RegisterTables:
             rows = _ROWS[data.what].decode(plain)
         except msgspec.MsgspecError as e:
             raise Refused(event, f"the batch {data.object} does not hold entries of {data.what}: {e}") from e
+        if data.what == PERSON:  # in the order of the table: each page of it is touched once, not by chance
+            rows.sort(key=lambda row: row.ref)
         for some in _chunks(rows):
             if data.what == PERSON:
                 put_persons(connection, some)
