@@ -189,19 +189,24 @@ def _csv(path: Path) -> Iterator[list[Raw]]:
 
 
 def _lines(data: bytes) -> list[str]:
-    """Lines of UTF-8 or GB18030, of a file in which both were mixed too: each line as what it is."""
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            return data.decode(encoding).splitlines(keepends=True)
-        except UnicodeDecodeError:
-            continue
-    found: list[str] = []
-    for line in data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True):
-        try:
-            found.append(line.decode("utf-8"))
-        except UnicodeDecodeError:
-            found.append(line.decode("gb18030", errors="replace"))
-    return found
+    """Lines of UTF-8 or GB18030; each as what it is, for files are stuck together of both."""
+    lines = data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True)
+    try:
+        return [line.decode("utf-8") for line in lines]
+    except UnicodeDecodeError:
+        return [_decoded(line) for line in lines]
+
+
+def _decoded(line: bytes) -> str:
+    """A line of a file that is not all UTF-8. Some Chinese words in GB18030 happen to be UTF-8, too, but then
+    they are no Chinese."""
+    try:
+        text = line.decode("utf-8")
+        if text.isascii() or any("\u3000" <= char <= "\u9fff" or char > "\uff00" for char in text):
+            return text
+    except UnicodeDecodeError:
+        pass
+    return line.decode("gb18030", errors="replace")
 
 
 def _table(chunk: list[tuple[int, list[str]]], names: list[str], placed: tuple[str, str, str]) -> list[Raw]:
