@@ -58,7 +58,8 @@ def opened(
     metadata: MetaData = METADATA,
     pragmas: Sequence[str] = (),
 ) -> Engine:
-    """An engine for the file or address, its tables there.
+    """An engine for the file or address, its tables there and of this Linli's form
+    (`storage.city.migrating`); those of a vault are made.
 
     Args:
         pragmas: of SQLite, besides those of every file here.
@@ -70,7 +71,9 @@ def opened(
     engine = connected(where, login, pragmas)
     try:
         if metadata is METADATA:
-            METADATA.create_all(engine)
+            from storage.city.migrating import ready  # it works with engines, too
+
+            ready(engine)
         else:
             engine = engine.execution_options(**{_LOCK: _LOCK_KEY + 1})
             with writing(engine) as connection:
