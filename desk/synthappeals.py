@@ -16,8 +16,6 @@ from desk.synthwords import ANSWERED, HELPS, MIX
 _DAY = 86_400
 _SAME, _NEIGHBOUR, _BURST = 0.03, 0.04, 0.03
 _BURSTS = tuple(n for n, one in enumerate(HELPS) if one.code in ("water", "heating", "light"))
-_ASIDE = 2e-4
-"""Degrees that a place lies from the building's middle, at most: about 20 m."""
 _HOURS = np.array([1, 1, 1, 1, 1, 2, 5, 10, 18, 20, 18, 14, 9, 10, 15, 16, 15, 13, 11, 10, 9, 6, 3, 2])
 
 
@@ -71,9 +69,11 @@ class Appeals:
 
     def _draw(self, rng: np.random.Generator, built: Buildings, end: int) -> None:
         count = len(self)
-        aside = (rng.random((count, 2)) * 2 - 1) * _ASIDE
-        middle = built.corners.mean(axis=1)
-        self.place: Floats = np.round(middle[self.building] + aside, 7)
+        corners = built.corners[self.building]
+        u, v = rng.random((2, count, 1))
+        low = corners[:, 0] * (1 - u) + corners[:, 1] * u
+        high = corners[:, 3] * (1 - u) + corners[:, 2] * u
+        self.place: Floats = np.round(low * (1 - v) + high * v, 7)
         draw = rng.random(count)
         self.placed = draw >= 0.10
         self.addressed = draw >= 0.02
