@@ -189,7 +189,7 @@ class CaseWrites:
                 was = common(before)
                 (moved if any(was[n] != row[n] for n in _INDEXED) else stayed).append(whole)
             if not after.final:
-                work.append(of_open(after, row))
+                work.append(of_open(after, whole[: len(COMMON)]))
             elif before is not None and not before.final:
                 done.append((after.case,))
             figures.add(before, after)
