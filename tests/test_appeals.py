@@ -203,6 +203,17 @@ def test_a_token_is_kept_nowhere(stage: CityStage) -> None:
                 assert token.rpartition("-")[2].encode() not in body, path
 
 
+def test_a_numbered_token_is_given_again_to_who_may_read_words(stage: CityStage) -> None:
+    found = taken(stage, category="dog", reference="again-1", place=IN_FAR)
+    why = {"purpose": "call back"}
+    path = f"/appeals/{found['case']['case']}/token"
+    assert done(stage, "super", "POST", path, why)["token"] == found["token"]
+    assert send(stage, "viewer", "POST", path, why).status_code == 403
+    assert send(stage, "clerk1", "POST", path, why).status_code == 404  # of another community
+    other = taken(stage, category="dog", place=IN_FAR)["case"]["case"]
+    assert send(stage, "super", "POST", f"/appeals/{other}/token", why).status_code == 409
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

@@ -19,6 +19,7 @@ from events.civic import RegisterImported
 from events.errors import ConfigError
 from storage.city.appeals import entry_of_batch
 from storage.city.casequery import CaseQuery
+from storage.city.store import CityStore
 from tests.city_stage import COMMUNITY, GRID, IN_FAR, IN_GRID, SITE, CityStage
 
 HEADER = "reference,received,channel,kind,category,words,address,lon,lat,name,phone,closed,verdict,answer"
@@ -324,3 +325,19 @@ def test_an_erased_batch_or_a_wrong_one(stage: CityStage, tmp_path: Path) -> Non
     assert stage.vault.open(entry_of_batch("another"), sealed) is None
     found = stage.store.cases.page(CaseQuery(scenario="appeal", reference="W1")).cases
     assert len(found) == 1
+
+
+def test_the_store_is_built_again_from_the_log(stage: CityStage, tmp_path: Path) -> None:
+    at = {"lon": "117.045", "lat": "35.18", "category": "noise"}
+    brought(stage, csv(tmp_path, row("B1", **at), row("B2", channel="online", **at)))
+    again = CityStore(tmp_path / "again.db", stage.objects, stage.vault)
+    try:
+        records, _ = stage.journal.page(0, 100_000)
+        again.apply(stage.journal.id, records)
+        there, here = (store.cases.page(CaseQuery(), limit=1000).cases for store in (stage.store, again))
+        assert here == there
+        for case in here:
+            assert again.appeals.linked(case.case) == stage.store.appeals.linked(case.case)
+        assert again.appeals.linked(case_of(stage, "B1").case) == [case_of(stage, "B2", "online").case]
+    finally:
+        again.close()

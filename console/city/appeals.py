@@ -241,6 +241,39 @@ def like(
     return answer(LikePage(items=tuple(sorted(items, key=lambda item: (-item.score, item.case))[:50])))
 
 
+class TokenWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For what the token is wanted."""
+
+    purpose: Annotated[str, msgspec.Meta(min_length=3, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+
+
+class TokenAgain(msgspec.Struct, frozen=True, kw_only=True):
+    """A citizen's token."""
+
+    token: str
+
+
+@router.post(
+    "/appeals/{id}/token",
+    summary="The citizen's token once more",
+    responses=gives(TokenAgain, "The token, to be given to who called."),
+    openapi_extra=takes(TokenWanted, {"purpose": "call back"}),
+)
+def token_again(request: Request, id: CaseId, form: Annotated[TokenWanted, reads(TokenWanted)]) -> Response:
+    """Of an appeal that has a number in its channel, e.g. one that came in a file; who asks, and why, is
+    written down. Other tokens are known to nobody but their citizens."""
+    found = _appeal(request, id)
+    actor = permit(request, "case.words", found.area, orgs=orgs_of(found), what="token", object=found.case)
+    city = city_of(request)
+    if not found.reference:
+        raise Problem(409, f"appeal {found.case} has no number; its token is its citizen's alone")
+    ticket = city.appeals.ticket_of(found.channel, found.reference)
+    if city.cases.id_of(SCENARIO, ticket.key) != found.case:
+        raise Problem(409, f"the token of appeal {found.case} is its citizen's alone")
+    city.log.plain(actor.who, "token", found.case, form.purpose)
+    return answer(TokenAgain(token=ticket.token))
+
+
 @router.get(
     "/wishes",
     summary="Micro-wishes that are open",
