@@ -3,21 +3,30 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from city.closure import FACTS
 from events.bus import Record
-from events.errors import ConfigError, StorageError, StoreAway
+from events.clock import SystemClock
+from events.errors import ConfigError, DiskFull, StorageError, StoreAway
 from events.events import Event
+from pipeline.projector import Projector
 from storage.city.casequery import CaseQuery
-from storage.city.engine import is_postgres, writing
+from storage.city.engine import is_postgres, reading, writing
 from storage.city.metadata import METADATA
 from storage.city.store import CityStore
+from storage.journal import Journal
+from storage.logbus import LogBus
 from testbed.city_content import content, differences
+from testbed.postgis import PostGIS
 from tests.city_sequences import counted, sequences
+from tests.contracts.city_examples import Life, whole_life
 from tests.contracts.city_store import LOG, CityStoreContract, Where, folded, open_store, records
+from tests.servers import started
 
 DAYS = ("2025-01-01", "2027-12-31")
 
@@ -98,3 +107,66 @@ def test_what_cannot_be_opened_says_why(tmp_path: Path) -> None:
     (tmp_path / "city.db").write_bytes(b"no database" * 1000)
     with pytest.raises(StorageError, match="is damaged"):
         open_store(tmp_path / "city.db", tmp_path)
+
+
+@pytest.mark.slow
+def test_a_server_that_went_away_is_asked_again(tmp_path: Path) -> None:
+    server = started(PostGIS())
+    try:
+        store = open_store(server.new_database(), tmp_path)
+        sent = records(list(whole_life("c1")))
+        assert store.apply(LOG, sent[:2]) == 2
+        server.kill()
+        with pytest.raises(StoreAway, match="does not answer"):
+            store.apply(LOG, sent)
+        with pytest.raises(StoreAway, match="does not answer"):
+            store.cases.case("c1")
+        server.start()
+        assert store.offset(LOG) == 2
+        assert store.apply(LOG, sent) == 4
+        store.close()
+    finally:
+        server.remove()
+
+
+def test_a_full_disk_is_said_and_waited_for(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "city.db", tmp_path)
+    with reading(store.cases._engine) as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    sent = records([e for n in range(40) for e in whole_life(f"c{n}")])
+    bound = [pages + 8]
+    event.listen(
+        store.cases._engine, "begin", lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {bound[0]}")
+    )
+    with pytest.raises(DiskFull, match="goes on by itself"):
+        store.apply(LOG, sent)
+    assert (store.offset(LOG), store.cases.count(CaseQuery())) == (0, 0)
+    bound[0] = 1 << 20
+    assert store.apply(LOG, sent) == len(sent)
+    store.close()
+
+
+def test_the_projector_keeps_it_up_and_sets_aside_what_it_refuses(tmp_path: Path) -> None:
+    clock = SystemClock()
+    journal = Journal(tmp_path / "journal.db", clock, group_s=0.0, synchronous="OFF")
+    bad = Life("bad")
+    first, wrong = bad.open(), bad.step("accept", state="accepted")
+    wrong = msgspec.structs.replace(wrong, sequence=5)
+    journal.append([*whole_life("c1"), first, wrong, *whole_life("c2")])
+    journal.flush()
+    store, aside = open_store(tmp_path / "city.db", tmp_path), list[tuple[str, str]]()
+    projector = Projector(
+        LogBus(journal, clock),
+        store,
+        clock,
+        group="city",
+        aside=lambda record, error: aside.append((record.event.id, str(error))),
+    )
+    projector.start()
+    projector.stop()
+    assert [id_ for id_, _ in aside] == [wrong.id]
+    assert "step 5 from 'reported' does not follow step 0" in aside[0][1]
+    assert store.offset(journal.id) == journal.last_offset()
+    assert set(store.cases.cases(["c1", "c2", "bad"])) == {"c1", "c2", "bad"}
+    store.close()
+    journal.close()
