@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 IN_WORK, ANSWERED = "in-work", "answered"
 DONE = "closed"
 """State in which a matter has come to a good end."""
+WITHDRAWN = "withdrawn"
 ME = system("appeals")
 _TRIES = 5
 
@@ -69,10 +70,9 @@ class Followups:
             case = self._store.cases.case(id_)
             if case is None or case.scenario != SCENARIO or case.other != ended.case:
                 return 0
-            well = ended.scenario == SCENARIO or ended.state == DONE
-            if case.state not in (IN_WORK, LINKED) or (case.state == LINKED and not well):
+            action = _action(case, ended)
+            if not action:
                 return 0
-            action = "matter-closed" if well else "matter-refused"
             note = f"{ended.scenario} {ended.case}: {ended.state}"
             try:
                 self._desk.step(case.case, case.version, Step(action=action, note=note), ME)
@@ -83,6 +83,16 @@ class Followups:
                 log.warning("%s cannot be answered by %s: %s", id_, ended.case, e)
                 return 0
         return 0
+
+
+def _action(case: Case, ended: Case) -> str:
+    """What the end of one means for an appeal that waits for it; '': nothing."""
+    if case.state == LINKED:
+        # What its caller took back is still open for everybody else.
+        return "unlink" if ended.state == WITHDRAWN else "matter-closed"
+    if case.state != IN_WORK:
+        return ""
+    return "matter-closed" if ended.state == DONE else "matter-refused"
 
 
 def _over(case: Case) -> bool:

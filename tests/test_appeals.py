@@ -142,6 +142,15 @@ def test_unlinked_by_a_person_it_goes_its_own_way(stage: CityStage) -> None:
     assert done(stage, "super", "GET", f"/cases/{other}")["state"] == "received"
 
 
+def test_what_its_caller_took_back_is_still_open_for_the_others(stage: CityStage) -> None:
+    head = taken(stage, category="parking", place=(117.01, 35.17))["case"]["case"]
+    other = taken(stage, "clerk1", category="parking", place=(117.01, 35.17))["case"]
+    assert other["state"] == "linked"
+    step(stage, "clerk1", head, "withdraw", note="moved away")
+    assert follow(stage) == 1
+    assert done(stage, "super", "GET", f"/cases/{other['case']}")["state"] == "received"
+
+
 def test_closed_called_back_solved_satisfied_are_four_things(stage: CityStage) -> None:
     found = taken(stage, category="road", place=IN_COMMUNITY2)
     case, token = found["case"]["case"], found["token"]

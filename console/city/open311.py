@@ -139,8 +139,7 @@ CHANGESET = "2026-11-28 00:00"
 def services(
     request: Request, format: Format, jurisdiction_id: Jurisdiction = "", api_key: Key = ""
 ) -> Response:
-    """Services, by code and group. Those that are not public are left out, unless the key's channel may read
-    more than what is public."""
+    """Services, by code and group. Those that are not public are left out."""
     check_names(request, _LISTED)
     reader(request, jurisdiction_id, api_key)
     return answered(format, "services", open311.service_list(shipped(), language_of(request)))
