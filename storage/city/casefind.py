@@ -4,7 +4,18 @@ from collections.abc import Iterable, Sequence
 from math import asin, cos, radians, sin, sqrt
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+)
 
 from city.cases import Case
 from city.closure import rows
@@ -16,6 +27,7 @@ _EXACT = (
     *("scenario", "state", "category", "level", "severity", "channel", "opened_by"),
     *("reference", "cause", "estate"),
 )
+_FILLED = ("reference", "cause", "estate")
 _MOST_ROWS = 64
 """A box over more rows of spots is looked for without them."""
 _EARTH_M = 6_371_008.8
@@ -31,7 +43,8 @@ def page(connection: Connection, query: CaseQuery, after: str, limit: int, facts
     if after:
         beyond = tuple_(at, id_) > _token(after) if query.order == "due" else tuple_(at, id_) < _token(after)
         asked = asked.where(beyond)
-    order = (at, id_) if query.order == "due" else (at.desc(), id_.desc())
+    first = at.op("+")(0) if _few(query) else at  # not in the order of an index over all
+    order = (first, id_) if query.order == "due" else (first.desc(), id_.desc())
     found = connection.execute(asked.order_by(*order).limit(limit + 1)).all()
     return _page(connection, [(id_, at) for id_, at in found], limit)
 
@@ -153,6 +166,8 @@ def _keys(query: CaseQuery, facts: int) -> tuple[Select[Any], ColumnElement[Any]
 
 def _conditions(query: CaseQuery, table: Table) -> list[Condition]:
     found = [table.c[name] == value for name in _EXACT if (value := getattr(query, name))]
+    # As their indexes say it: those are of what is filled in alone.
+    found += [table.c[name] != literal_column("''") for name in _FILLED if getattr(query, name)]
     found += within(table, query.area)
     if query.town is not None:
         found.append(table.c.town == query.town)
@@ -172,10 +187,19 @@ def _conditions(query: CaseQuery, table: Table) -> list[Condition]:
 def _inside(box: BBox, table: Table) -> list[Condition]:
     west, south, east, north = box
     found: list[Condition] = [table.c.lon.between(west, east), table.c.lat.between(south, north)]
-    spans = rows(*box) if (north - south) * 1000 < _MOST_ROWS else []
-    if spans:
+    if _small(box):
+        spans = rows(*box)
         found.append(or_(*(table.c.spot.between(first, last) for first, last in spans)))
     return found
+
+
+def _small(box: BBox) -> bool:
+    return (box[3] - box[1]) * 1000 < _MOST_ROWS
+
+
+def _few(query: CaseQuery) -> bool:
+    """Whether it is found by what it says, and then put in order."""
+    return (query.bbox is not None and _small(query.bbox)) or any(getattr(query, name) for name in _FILLED)
 
 
 def _docs(connection: Connection, ids: Iterable[str]) -> list[Case]:
