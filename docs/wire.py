@@ -10,8 +10,8 @@ import msgspec
 import yaml
 from msgspec import inspect as kinds
 
-from docs.structs import field_docs
 from events import binding, events
+from events.structdocs import field_docs
 from events.topics import CLAIMS, DLQ, FAMILIES, SHARES, Topic, topics
 
 Schema = dict[str, Any]
@@ -31,14 +31,15 @@ ATTRIBUTES: dict[str, Schema] = {
         "maxLength": binding.LONGEST_NAME,
         "pattern": r"^/[^/\s]+/[^/\s]+/[^/\s]+$",
         "description": "What it happened at: /SITE/camera/CAMERA, /SITE/sensor/SENSOR, /SITE/joint/RULE or "
-        "/SITE/box/BOX.",
+        "/SITE/box/BOX; or what it changes: /SITE/case/CASE, /SITE/place/WHAT:ID, /SITE/register/WHAT:ENTRY "
+        "or /SITE/desk/THING.",
     },
     "subject": {"type": "string", "description": "The alert, rule, segment or part that it is about."},
     "time": {"type": "string", "format": "date-time", "description": "Capture time, RFC 3339."},
     "partitionkey": {
         "type": "string",
         **_NAME,
-        "description": "Id of the camera, sensor or box: the last word of the source.",
+        "description": "Id of the camera, sensor, box, case or other thing: the last word of the source.",
     },
     "sequence": {
         "type": "string",
@@ -48,7 +49,8 @@ ATTRIBUTES: dict[str, Schema] = {
     "linliepoch": {
         "type": "string",
         "pattern": "^[0-9]{1,19}$",
-        "description": "Stream epoch: one unbroken run of a stream, or of a box's journal.",
+        "description": "Stream epoch: one unbroken run of a stream, or of a box's journal. 0: the sequence "
+        "is the version of what the source names.",
     },
     "linlipts": {
         "type": "string",
