@@ -1,4 +1,4 @@
-"""Appeals over HTTP: taken in for any channel, seen by their citizens, linked; wishes, and councils.
+"""Appeals over HTTP: taken in for any channel, seen by their citizens, linked.
 
 What else is done with an appeal is a step of a case (/cases). A token is shown once, when the appeal is taken
 in; who has it needs no sign-in to see its state, and learns nothing about a person by it.
@@ -18,13 +18,13 @@ from console.city.auth import permit, reached
 from console.city.cases import CaseId
 from console.city.context import City, city_of
 from console.city.describing import answer, gives, reads, takes
-from console.city.forms import CasePage, CaseShown, Code, Lat, Line, Lon, Version, WordsForm, shown
+from console.city.forms import CasePage, CaseShown, Code, Lat, Line, Lon, WordsForm, shown
 from console.city.narrowing import After, paging
 from console.problems import Problem
 from desk.appeallinks import SCENARIO
 from desk.appeals import RECEIVED, Report, Seen
 from desk.cases import orgs_of
-from desk.neighbours import COUNCIL, WISH, WISHES, Neighbours
+from desk.neighbours import WISH, WISHES
 from desk.words import Words
 from storage.city.casequery import CaseQuery
 
@@ -37,7 +37,6 @@ Token = Annotated[
     str, Path(pattern=r"^[a-v0-9]{26}(-[a-v0-9]{20})?$", examples=["0c9tn4g5m1o0v8a6k2q7e3u1s5"])
 ]
 Limit = Annotated[int, Query(ge=1, le=MOST)]
-Votes = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Kind = Literal["help", "enquiry", "report", "complaint", "suggestion", "wish", "council"]
 
 
@@ -107,34 +106,6 @@ class LikePage(msgspec.Struct, frozen=True, kw_only=True):
     """Appeals, with how much they are like the one that was asked for."""
 
     items: tuple[LikeShown, ...]
-
-
-class ClaimForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A claim of a wish, from the version that was seen."""
-
-    version: Version
-    org: Line = ""
-    """The team, where the caller has no organisation of their own."""
-
-
-class MatterWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The matter that a resolution opens."""
-
-    category: Annotated[Code, msgspec.Meta(min_length=1)]
-    holder: Line = ""
-
-
-class ResolutionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a neighbours' council decided of a proposal."""
-
-    version: Version
-    passed: bool
-    yes: Votes
-    no: Votes
-    abstained: Votes = 0
-    note: Annotated[Line, msgspec.Meta(min_length=1)]
-    """In official words."""
-    matter: MatterWanted | None = None
 
 
 @router.post(
@@ -213,7 +184,7 @@ def verdict(request: Request, token: Token, form: Annotated[VerdictForm, reads(V
 )
 def linked(request: Request, id: CaseId) -> Response:
     """None of them was deleted: each caller keeps a token, and gets an answer."""
-    found = _appeal(request, id)
+    found = appeal_of(request, id)
     city = city_of(request)
     cases = city.store.cases.cases(city.store.appeals.linked(found.case)[:MOST])
     return answer(CasePage(items=tuple(shown(case) for _, case in sorted(cases.items()))))
@@ -230,9 +201,9 @@ def like(
     other: Annotated[str, Query(max_length=80, pattern=r"^[A-Za-z0-9_.:-]*$")] = "",
 ) -> Response:
     """Open ones nearby, or the one that is named."""
-    found = _appeal(request, id)
+    found = appeal_of(request, id)
     links = city_of(request).appeals.links
-    cases = [_appeal(request, other)] if other else links.near(found)
+    cases = [appeal_of(request, other)] if other else links.near(found)
     scored = [(case.case, links.compare(found, case)) for case in cases]
     items = [
         LikeShown(case=case, score=round(one.score, 4), why=tuple(point.text for point in one.why))
@@ -262,7 +233,7 @@ class TokenAgain(msgspec.Struct, frozen=True, kw_only=True):
 def token_again(request: Request, id: CaseId, form: Annotated[TokenWanted, reads(TokenWanted)]) -> Response:
     """Of an appeal that has a number in its channel, e.g. one that came in a file; who asks, and why, is
     written down. Other tokens are known to nobody but their citizens."""
-    found = _appeal(request, id)
+    found = appeal_of(request, id)
     actor = permit(request, "case.words", found.area, orgs=orgs_of(found), what="token", object=found.case)
     city = city_of(request)
     if not found.reference:
@@ -272,61 +243,6 @@ def token_again(request: Request, id: CaseId, form: Annotated[TokenWanted, reads
         raise Problem(409, f"the token of appeal {found.case} is its citizen's alone")
     city.log.plain(actor.who, "token", found.case, form.purpose)
     return answer(TokenAgain(token=ticket.token))
-
-
-@router.get(
-    "/wishes",
-    summary="Micro-wishes that are open",
-    responses=gives(CasePage, "Some of them; `holder` says who claimed one."),
-)
-def wishes(request: Request, limit: Limit = 50, after: After = "") -> Response:
-    """For all who work there, volunteers and party members among them: nobody's wish is everybody's."""
-    _, area = reached(request, "case.read")
-    with paging():
-        page = Neighbours(city_of(request).cases, city_of(request).store).wishes(area, after, limit)
-    return answer(CasePage(items=tuple(map(shown, page.cases)), next=page.after or None))
-
-
-@router.post(
-    "/wishes/{id}/claim",
-    summary="Claim a wish",
-    responses=gives(CaseShown, "The wish, held by the caller's organisation."),
-    openapi_extra=takes(ClaimForm, {"version": 1, "org": "volunteers-7"}),
-)
-def claim(request: Request, id: CaseId, form: Annotated[ClaimForm, reads(ClaimForm)]) -> Response:
-    """Of two who claim at once the first one has it; the other is told (409)."""
-    actor, _ = reached(request, "case.step")
-    city = city_of(request)
-    return answer(shown(Neighbours(city.cases, city.store).claim(id, form.version, actor, form.org)))
-
-
-@router.post(
-    "/council/proposals/{id}/resolution",
-    summary="What the neighbours' council decided",
-    responses=gives(CaseShown, "The proposal; `other` names the matter that was opened."),
-    openapi_extra=takes(
-        ResolutionForm,
-        {"version": 1, "passed": True, "yes": 31, "no": 4, "note": "benches in the yard"},
-    ),
-)
-def resolution(
-    request: Request, id: CaseId, form: Annotated[ResolutionForm, reads(ResolutionForm)]
-) -> Response:
-    """A proposal is an appeal of the kind `council`. One that has passed may open a matter; if that fails
-    after the resolution was written down, the step `become-matter` of the case does it again."""
-    found = _appeal(request, id)
-    if found.detail.get("kind") != COUNCIL:
-        raise Problem(409, f"case {id} is no proposal of a council")
-    if form.matter is not None and not form.passed:
-        raise Problem(422, "what was rejected opens no matter", "matter")
-    actor, _ = reached(request, "case.step")
-    city = city_of(request)
-    council = Neighbours(city.cases, city.store)
-    votes = {"yes": form.yes, "no": form.no, "abstained": form.abstained}
-    case = council.resolve(found.case, form.version, form.passed, votes, form.note, actor)
-    if form.matter is not None:
-        case = council.become(case.case, case.version, form.matter.category, form.matter.holder, actor)
-    return answer(shown(case))
 
 
 class ServicesShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -366,7 +282,7 @@ def categories(request: Request) -> Response:
     )
 
 
-def _appeal(request: Request, id: str) -> Case:
+def appeal_of(request: Request, id: str) -> Case:
     """The appeal, if the caller may see it. Raises Problem: 401, 403, 404."""
     actor, _ = reached(request, "case.read")
     found = city_of(request).store.cases.case(id)
