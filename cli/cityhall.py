@@ -28,11 +28,13 @@ from desk.upstream import Upstream
 from desk.upstreamfiles import FilesUpstream
 from desk.upstreamhttp import HttpUpstream
 from desk.words import WordsBox
-from events.bus import Bus
+from events.bus import Bus, Record
 from events.clock import Clock
 from events.errors import ConfigError, LinliError
+from events.events import Health
+from events.topics import KEPT
 from pipeline.casework import Above, Casework, casework_services
-from pipeline.projector import Projector
+from pipeline.projector import Aside, Projector
 from pipeline.service import Service
 from storage.city.store import CityStore
 from storage.city.vault import Vault, make_master, read_master
@@ -44,6 +46,8 @@ log = logging.getLogger(__name__)
 
 GROUP = "city"
 """The projector's name on the bus."""
+CITY_FAMILIES = (*KEPT, "alert", "judgement")
+"""Of the events that the city's store is made of."""
 SYSTEM = Actor("site file", "administrator", WHOLE)
 """Who enters the cameras of the site file."""
 
@@ -160,7 +164,10 @@ def services(settings: Settings, hall: Hall, clock: Clock) -> list[Service]:
     )
     retention = CaseRetention(keep_years=settings.file.city.keep_years)
     moving = casework_services(casework, retention, _above(settings, clock))
-    return [*moving, Projector(bus, hall.store, clock, group=GROUP)]
+    projector = Projector(
+        bus, hall.store, clock, group=GROUP, families=CITY_FAMILIES, aside=_aside(settings, hall, clock)
+    )
+    return [*moving, projector]
 
 
 def _bus(settings: Settings, hall: Hall, clock: Clock) -> Bus:
@@ -169,6 +176,24 @@ def _bus(settings: Settings, hall: Hall, clock: Clock) -> Bus:
     from storage.kafkabus import KafkaBus  # needs a client that a box without brokers need not have
 
     return KafkaBus(wiring.brokers(settings), clock)
+
+
+def _aside(settings: Settings, hall: Hall, clock: Clock) -> Aside:
+    """Sets aside what the store cannot hold: a health event says so; on Kafka it is a dead letter, too."""
+    letters = None
+    if settings.file.bus.bootstrap:
+        from storage.deadletters import DeadLetters
+
+        letters = DeadLetters(wiring.brokers(settings), clock, f"{GROUP} on {settings.box}")
+
+    def aside(record: Record, error: LinliError) -> None:
+        if letters is not None:
+            letters.refused(record, error)
+        log.error("event %s is set aside: %s", record.event.id, error)
+        note = Health(what="desk", state="note", message=f"an event is set aside by the desk: {error}")
+        hall.journal.note(wiring.box_source(settings), note, clock.wall_us())
+
+    return aside
 
 
 def _above(settings: Settings, clock: Clock) -> Above | None:

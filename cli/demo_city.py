@@ -52,7 +52,9 @@ def prepare(settings: Settings, clock: Clock, progress: Callable[[str, float], N
         LinliError: something of it was not taken.
     """
     hall = cityhall.opened(settings, clock)
-    projector = Projector(LogBus(hall.journal, clock), hall.store, clock, group="demo-city")
+    projector = Projector(
+        LogBus(hall.journal, clock), hall.store, clock, group="demo-city", families=cityhall.CITY_FAMILIES
+    )
     try:
         if len(hall.store.features.jurisdictions()):
             return
@@ -93,7 +95,7 @@ class _Taken:
         hall = self._hall
         hall.journal.flush()
         until = self._clock.monotonic() + WAIT_S
-        while hall.store.offset(hall.journal.id) < hall.journal.last_offset():
+        while hall.journal.count(hall.store.offset(hall.journal.id), cityhall.CITY_FAMILIES):
             if self._clock.monotonic() > until:
                 raise LinliError("the city's store does not take what is imported; the log says why")
             threading.Event().wait(0.02)

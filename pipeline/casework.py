@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 TRIGGERS, FOLLOWUPS = "triggers", "appeals"
 """The consumers that open and move cases."""
 
+COMMIT_ROUNDS = 60
+"""Rounds of half a second without anything for a taker, after which the bus is told how far it is."""
 TICK_S = 1.0
 KEEP_EVERY_S = 3600.0
 REST_S = 0.2
@@ -103,6 +105,7 @@ class TriggerService(_Steady):
         self._taker = taker
         self._group = group
         self._subscription: Subscription | None = None
+        self._idle = 0
         super().__init__(group, 0.0)
 
     def _round(self) -> bool:
@@ -120,8 +123,10 @@ class TriggerService(_Steady):
                 raise
             except Exception:  # one that nobody can take must not keep the others
                 log.exception("event %s is passed over by %s", record.event.id, self._group)
-        if records:
+        self._idle += 1
+        if records or self._idle >= COMMIT_ROUNDS:  # of what is of others: or it would be kept for ever
             self._subscription.commit(self._subscription.position)
+            self._idle = 0
         return bool(records)
 
     def _end(self) -> None:

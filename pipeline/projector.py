@@ -19,6 +19,9 @@ GROUP = "projector"
 AT_ONCE = 4000
 """Records of one poll at most: a transaction of the store for each log among them."""
 
+COMMIT_S = 30.0
+"""How often the bus is told how far a store of some families is, where nothing of them comes."""
+
 AGAIN_S = 2.0
 """Pause before bus or store are tried again."""
 
@@ -50,6 +53,7 @@ class Projector(Service):
 
     Args:
         group: names the store on the bus: those with one name share the work of one store.
+        families: of the events that the store takes; none: all.
         aside: None: an event that the store cannot hold is tried for ever.
         quiet_s: at `stop`, nothing came for so long: there is nothing. 0 where all is there at once.
         seen: told of records once they are in the store, with the wall clock before and after.
@@ -64,6 +68,7 @@ class Projector(Service):
         clock: Clock,
         *,
         group: str = GROUP,
+        families: Sequence[str] = (),
         quiet_s: float = 0.0,
         aside: Aside | None = None,
         figures: Figures | None = None,
@@ -73,6 +78,8 @@ class Projector(Service):
         self._store = store
         self._clock = clock
         self._group = group
+        self._families = tuple(families)
+        self._commit_at = 0.0
         self._quiet_s = quiet_s
         self._aside = aside
         self._figures = figures
@@ -93,7 +100,9 @@ class Projector(Service):
                 stopping = self._stop.is_set()
                 try:
                     if subscription is None:
-                        subscription = self._bus.subscribe(self._group, start=self._store.offset)
+                        subscription = self._bus.subscribe(
+                            self._group, self._families, start=self._store.offset
+                        )
                     elif lost:
                         rewind(subscription, self._store)
                     lost = False
@@ -143,8 +152,9 @@ class Projector(Service):
             for name, at in subscription.position.items():
                 self._store.stand(name, at)  # or what was set aside would come again at the next start
             self._set_aside, self._dead = False, getattr(subscription, "dead", 0)
-        if records:
-            subscription.commit(subscription.position)
+        if records or (self._families and self._clock.monotonic() >= self._commit_at):
+            subscription.commit(subscription.position)  # past what is of others, or it would be kept for ever
+            self._commit_at = self._clock.monotonic() + COMMIT_S
         self._look(subscription)
         return len(records)
 
