@@ -79,3 +79,18 @@ def test_a_store_that_fails_for_a_while_gets_all_of_it_later(
     assert caplog.text.count("no room for the store") == 1, "not at each attempt"
     assert stored(store) == [r.event.id for r in site.journal.read(0, 999)]
     store.close()
+
+
+def test_a_store_of_some_families_does_not_keep_the_others_from_being_pruned(
+    site: Recorded, tmp_path: Path
+) -> None:
+    """What is of no concern to it counts as read, though it takes none of it."""
+    store = SqliteStore(tmp_path / "store.db")
+    projector = Projector(site.bus, store, site.clock, group="some", families=("face",))
+    projector.start()
+    last = site.journal.last_offset()
+    until(lambda: site.journal.committed("some") == last, 10, "the bus is told")
+    projector.stop()
+    assert stored(store) == []
+    assert last > 3
+    store.close()
