@@ -19,6 +19,7 @@ NAMES = (
     "faults",
     "scale",
     "city",
+    "duplicates",
 )
 
 
