@@ -20,7 +20,7 @@ import shapely
 from city.components import ComponentTable, shipped
 from city.features import Feature, to_line
 from city.jurisdictions import Jurisdictions
-from city.layers import KINDS
+from city.layers import KINDS, flaw
 from city.rights import WHOLE, Actor, decide
 from desk.mapbatch import Batch, Loaded, Report
 from desk.mapcheck import Checker
@@ -197,7 +197,8 @@ class MapDesk:
     # -- single things
 
     def change(self, what: str, id: str, feature: Feature | None, expected_version: int, actor: Actor) -> int:
-        """Make, change or (None) remove one thing; answers its new version.
+        """Make, change or (None) remove one thing; answers its new version, or the old one if it is so
+        already.
 
         Args:
             expected_version: what `version` said; -1: nobody has edited it.
@@ -216,11 +217,12 @@ class MapDesk:
             raise NoSuchThing(f"there is no {what} {id[:64]!r}")
         for one in (was, feature):
             if one is not None:
-                self._may(actor, one.area)
+                self._may(actor, one.area or WHOLE)
         body = ""
         if feature is not None:
-            feature = msgspec.structs.replace(feature, id=id, what=what)
-            self._check(feature, actor)
+            feature = self._tidied(msgspec.structs.replace(feature, id=id, what=what), actor)
+            if feature == was and self.version(what, id) == expected_version:
+                return expected_version
             body = to_line(feature).decode().strip()
         data = PlaceChanged(what=what, feature=id, body=body, valid_us=self._clock.wall_us(), who=actor.who)
         source = place_source(self._site, what, id)
@@ -259,8 +261,8 @@ class MapDesk:
             self._clock.sleep(_LOOK_S)
         return True
 
-    def _check(self, feature: Feature, actor: Actor) -> None:
-        """Hold one feature against the same rules as a row of a file. Raises ConfigError."""
+    def _tidied(self, feature: Feature, actor: Actor) -> Feature:
+        """One feature as a row of a file would give it, by the same rules. Raises ConfigError."""
         properties = {**feature.properties, "id": feature.id, "name": feature.name, "level": feature.level,
                       "parent": feature.parent}  # fmt: skip
         checker = Checker(
@@ -284,6 +286,11 @@ class MapDesk:
         if checker.rejected:
             wrong = checker.rejected[0][0]
             raise ConfigError(f"{feature.what} {feature.id[:64]}: {wrong.field}: {wrong.why}")
+        tidy = msgspec.structs.replace(found[0][0], since_us=feature.since_us, until_us=feature.until_us)
+        field, why = flaw(tidy, self._city, self._table)
+        if why:
+            raise ConfigError(f"{feature.what} {feature.id[:64]}: {field}: {why}")
+        return tidy
 
     def _may(self, actor: Actor, area: str) -> None:
         decision = decide(actor, "map.write", area)

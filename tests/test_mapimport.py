@@ -261,6 +261,8 @@ def test_single_edits_have_versions(desk: Desk) -> None:
     desk.map.shown("unit", "u1", 1)
     assert desk.features.get("unit", "u1").name == "second"  # type: ignore[union-attr]
     assert len(desk.features.before("unit", "u1")) == 1
+    assert change(desk, unit("second"), 1) == 1, "it is so already"
+    assert desk.features.get("unit", "u1").parent == desk.features.locate(LON, LAT)[-1]  # type: ignore[union-attr]
     with pytest.raises(ConfigError, match="outside the city"):
         change(desk, unit("far", 1.0), 1)
     with pytest.raises(AccessDenied):

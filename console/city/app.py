@@ -24,9 +24,11 @@ from console.city import (
     desk,
     exports,
     indicators,
+    neighbours,
     ogc,
     open311,
     packs,
+    places,
     ratings,
     registers,
     statistics,
@@ -49,7 +51,7 @@ from events.errors import (
 
 PARTS = (
     *(desk, cases, packs, indicators, statistics, ratings, days, audit, exports),
-    *(registers, appeals, campaigns, open311, ogc, tiles),
+    *(registers, appeals, neighbours, campaigns, open311, ogc, tiles, places),
 )
 """Each has a router."""
 MAX_BODY = 8 << 20
