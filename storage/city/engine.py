@@ -7,7 +7,7 @@ connections as those of the box's store. Whatever a driver raises here comes out
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,8 @@ if TYPE_CHECKING:  # the driver is not needed where the store is a file
 
 BUSY_S = 30.0
 """How long a transaction of SQLite waits for another process's."""
-_CACHE_KIB = 64 << 10
+_CACHE_KIB, _WRITES_KIB = 16 << 10, 128 << 10
+"""What a connection of SQLite holds of the file in memory, and one that writes."""
 _LINKS, _MORE = 6, 6
 _LOCK_KEY = 0x4C6B << 48 | 1
 _WRITE, _TURN, _LOCK = "city_write", "city_turn", "city_lock"
@@ -109,11 +110,26 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """
     with _turn(engine), engine.connect() as connection:
         connection = connection.execution_options(**{_WRITE: True})
-        with connection.begin():
+        with _room(connection), connection.begin():
             if is_postgres(connection):
                 lock = connection.get_execution_options().get(_LOCK, _LOCK_KEY)
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
             yield connection
+
+
+@contextmanager
+def _room(connection: Connection) -> Iterator[None]:
+    """More of SQLite's cache for a transaction that writes, or what it changes would be written twice."""
+    if is_postgres(connection):
+        yield
+        return
+    link: Any = connection.connection.driver_connection
+    link.execute(f"PRAGMA cache_size = -{_WRITES_KIB}")
+    try:
+        yield
+    finally:
+        with suppress(sqlite3.Error):
+            link.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
 
 @contextmanager
