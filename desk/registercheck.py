@@ -1,6 +1,7 @@
 """Rows of a survey become entries of the registers, or are rejected with the reason and the mend."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -247,6 +248,7 @@ def _facts(get: Callable[[str], str], born: str) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
+@lru_cache(maxsize=1 << 16)  # a survey says the same days again and again
 def _day(text: str, field: str) -> str:
     if not text:
         return ""

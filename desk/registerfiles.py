@@ -69,7 +69,7 @@ def _csv(path: Path) -> Iterator[Row]:
             first = next(lines, "")
             comma = max((",", "\t", ";"), key=first.count)
             reader = csv.reader(chain([first], lines), delimiter=comma, strict=False)
-            rows = ((reader.line_num, [plain(cell) for cell in cells]) for cells in reader)
+            rows = ((reader.line_num, _plain_row(cells)) for cells in reader)
             names: list[str] | None = None
             for number, cells in titled(rows):
                 if names is None:
@@ -82,6 +82,13 @@ def _csv(path: Path) -> Iterator[Row]:
         raise ConfigError(f"{path.name} cannot be read: {e.strerror}") from e
     except (csv.Error, UnicodeError) as e:
         raise ConfigError(f"{path.name}: {e}") from e
+
+
+def _plain_row(cells: list[str]) -> list[str]:
+    text = "|".join(cells)
+    if text.isprintable() and " " not in text and "'" not in text:  # nothing to take off, as nearly always
+        return cells
+    return [plain(cell) for cell in cells]
 
 
 def made_row(number: int, names: Sequence[str], cells: Sequence[str]) -> Row:
