@@ -197,6 +197,9 @@ async function start() {
   try {
     const session = await getJson("/api/session");
     if (!session.who) return signIn();
+    // Somebody of the city's desk who has nothing to see here has the other room.
+    if (session.city && session.role && !session.rights.includes("alerts")) return location.replace("/map");
+    byId("rooms").hidden = !(session.city && session.role);
     site = await getJson("/api/site");
   } catch (error) {
     byId("fatal").hidden = false;

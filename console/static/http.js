@@ -1,18 +1,17 @@
 // Requests to our own origin. A refusal is an ApiProblem with the server's own words.
 export class ApiProblem extends Error {
-  constructor(status, detail, retryAfter) {
+  constructor(status, detail, retryAfter, parameter = "") {
     super(detail);
-    this.status = status;
-    this.retryAfter = retryAfter;
+    Object.assign(this, { status, retryAfter, parameter });
   }
 }
 
 export async function request(path, options = {}) {
   const answer = await fetch(path, { cache: "no-store", credentials: "same-origin", ...options });
   if (answer.ok) return answer;
-  let detail = `${answer.status} ${answer.statusText}`;
-  if ((answer.headers.get("content-type") ?? "").includes("json")) detail = (await answer.json()).detail ?? detail;
-  throw new ApiProblem(answer.status, detail, Number(answer.headers.get("retry-after") ?? 0));
+  const said = (answer.headers.get("content-type") ?? "").includes("json") ? await answer.json() : {};
+  const detail = said.detail ?? `${answer.status} ${answer.statusText}`;
+  throw new ApiProblem(answer.status, detail, Number(answer.headers.get("retry-after") ?? 0), said.parameter);
 }
 
 export async function getJson(path) {

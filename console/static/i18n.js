@@ -1,6 +1,9 @@
 // Every text of the page, in both languages: [English, Chinese]. {name} is filled in by t(key, {name}).
 export const TEXTS = {
   language: ["Language", "语言"],
+  rooms: ["Rooms", "页面"],
+  roomVideo: ["Video", "视频"],
+  roomCity: ["City", "城市"],
   cameras: ["Cameras", "摄像机"],
   counts: ["Counts per interval", "分时段计数"],
   countsNote: ["The pale bar is the interval now running", "浅色为当前时段"],
