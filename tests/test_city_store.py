@@ -59,7 +59,7 @@ def both(tmp_path: Path, database: str) -> Iterator[dict[str, CityStore]]:
     scenario=st.sampled_from(["", "matter"]),
     area=st.sampled_from(["", "370481", "370481001", "370481001001", "370481001001G03"]),
 )
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_sequence_gives_the_same_on_both_stores_and_in_the_fold(
     both: dict[str, CityStore], sent: list[Event], sizes: list[int], scenario: str, area: str
 ) -> None:
