@@ -64,9 +64,9 @@ _WORK: frozenset[Action] = _SEE | {"case.open", "case.step", "case.words"}
 MAY: dict[str, frozenset[Action]] = {
     "viewer": _SEE,
     "operator": _SEE | {"case.open", "case.step"},
-    "grid worker": _WORK | {"map.write", "person.read"},
+    "grid worker": _WORK | {"map.write", "person.read", "person.open"},
     "handler": (_SEE - {"statistics.read"}) | {"case.step", "rating.contest"},
-    "clerk": _WORK | {"person.read"},
+    "clerk": _WORK | {"person.read", "person.open", "person.write"},
     "dispatcher": _WORK,
     "checker": _WORK,
     "supervisor": _WORK | {"case.export", "rating.enter", "rating.decide", "person.read"},

@@ -19,9 +19,9 @@ READ = "map.read case.read statistics.read rating.read"
 EXPECTED = {
     "viewer": READ,
     "operator": f"{READ} case.open case.step",
-    "grid worker": f"{READ} case.open case.step case.words map.write person.read",
+    "grid worker": f"{READ} case.open case.step case.words map.write person.read person.open",
     "handler": "map.read case.read rating.read case.step rating.contest",
-    "clerk": f"{READ} case.open case.step case.words person.read",
+    "clerk": f"{READ} case.open case.step case.words person.read person.open person.write",
     "dispatcher": f"{READ} case.open case.step case.words",
     "checker": f"{READ} case.open case.step case.words",
     "supervisor": f"{READ} case.open case.step case.words case.export rating.enter rating.decide person.read",
