@@ -55,7 +55,7 @@ class Cluster(NamedTuple):
 
     lon: float
     lat: float
-    count: int
+    features: int
 
 
 class Query:
