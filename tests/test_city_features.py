@@ -216,7 +216,7 @@ def test_many_at_one_place_have_their_own_numbers(map_: Map) -> None:
     assert len(map_.ids("unit", bbox=(117.0, 35.0, 117.0, 35.0))) == 600
     layer = map_.tables.layer("unit")
     assert isinstance(layer, Layer)
-    assert [(c.count, c.lon, c.lat) for c in map_.tables.clusters(layer)] == [(600, 117.0, 35.0)]
+    assert [(c.features, c.lon, c.lat) for c in map_.tables.clusters(layer)] == [(600, 117.0, 35.0)]
 
 
 @pytest.mark.parametrize("bad", ["x", "-1", "1" * 30, "٣"])

@@ -137,7 +137,7 @@ def draw(city: City, layer: Layer, prefix: str, at: tuple[int, int, int]) -> byt
         places = np.array([(c.lon, c.lat) for c in near]).reshape(-1, 2)
         points = shapely.points(_in_tile(_metres(places), bounds)).tolist()
         counted = [
-            {"geometry": point, "properties": {"count": c.count}}
+            {"geometry": point, "properties": {"count": c.features}}
             for point, c in zip(points, near, strict=True)
         ]
         return _encoded(layer.name, counted)
