@@ -88,9 +88,10 @@ GRANTS = PrivacySettings(
             for who, (role, place, org) in PEOPLE.items()
         ),
         Grant(who="gate office", token_env="gate", rights=("alerts", "judge")),
+        Grant(who="control room", token_env="room", rights=("alerts",), role="supervisor", place="*"),
     )
 )
-TOKENS = {who: token_of(who) for who in (*PEOPLE, "gate")}
+TOKENS = {who: token_of(who) for who in (*PEOPLE, "gate", "room")}
 
 
 class CityStage:
@@ -99,6 +100,7 @@ class CityStage:
     Args:
         where: DSN of a database with PostGIS; None: a file.
         projecting: False: nobody keeps the city's store up.
+        library: folder with what draws the page's map.
         parts: of `CityParts`, instead of those that it makes.
     """
 
@@ -110,6 +112,7 @@ class CityStage:
         projecting: bool = True,
         packs: Mapping[str, Pack] | None = None,
         wait_s: float = 10.0,
+        library: Path | None = None,
         **parts: Any,
     ) -> None:
         self.clock = SystemClock()
@@ -148,6 +151,7 @@ class CityStage:
             access=read_policy(GRANTS, TOKENS, folder),
             clock=self.clock,
             city=CityParts(**made | parts),
+            library=library,
         )
         self.server = ConsoleServer(self.app, port=0)
         self._stop = threading.Event()

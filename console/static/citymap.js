@@ -161,7 +161,7 @@ export class CityMap {
     this.ring?.remove();
     if (!this.map || !place) return;
     this.map.easeTo({ center: place, zoom: Math.max(this.map.getZoom(), 15) });
-    this.ring = new this.library.Marker({ element: el("div", { class: "ring" }) }).setLngLat(place).addTo(this.map);
+    this.ring = new this.library.Marker({ element: el("div", { class: "ring", role: "presentation", "aria-label": "" }) }).setLngLat(place).addTo(this.map);
   }
 
   async refresh() {

@@ -23,7 +23,7 @@ export function ground(id) {
     { id: `${id}-line`, type: "line", ...source, filter: LINE, paint: { "line-color": colour(id), "line-width": id === "jurisdiction"
       ? ["match", ["get", "level"], "city", 2.6, "town", 2, "community", 1.6, 0.7] : id === "component" ? 1.6 : 1, "line-opacity": id === "jurisdiction" ? ["match", ["get", "level"], ["city", "town", "community"], 0.95, 0.6] : 0.9 } },
     { id: `${id}-point`, type: "circle", ...source, filter: POINT, paint: { "circle-color": colour(id), "circle-stroke-color": "#0d1217", "circle-stroke-width": 0.7,
-      "circle-opacity": ["case", [">", many, 1], 0.55, 1], "circle-radius": ["interpolate", ["linear"], ["zoom"], 11, radius(2), 15, radius(id === "component" ? 3.4 : 5), 18, radius(8)] } },
+      "circle-opacity": ["case", [">", many, 1], 0.55, 1], "circle-radius": ["interpolate", ["linear"], ["zoom"], 11, radius(3), 15, radius(id === "component" ? 3.6 : 5), 18, radius(8)] } },
     { id: `${id}-count`, type: "symbol", ...source, filter: ["all", POINT, [">", many, 1]], layout: label(10, { "text-field": ["to-string", many] }), paint: HALO },
   ];
 }

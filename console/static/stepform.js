@@ -47,7 +47,11 @@ export class StepForm {
   ask(name) {
     const field = name?.split(".")[0];
     if (!this.action || !FIELDS.includes(field)) return false;
-    if (!this.fields.querySelector(`[name="${field}"]`)) this.fields.append(this.field(field, true));
+    if (!this.fields.querySelector(`[name="${field}"]`)) {
+      const more = this.field(field, true);
+      this.fields.append(more);
+      for (const mark of this.fields.querySelectorAll("[type=radio]")) mark.addEventListener("change", () => more.remove()); // another mark may not
+    }
     this.fields.querySelector(`[name="${field}"]`)?.focus();
     return true;
   }
