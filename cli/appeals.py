@@ -52,11 +52,9 @@ def import_records(
     Exit status 1: some rows were rejected.
     """
     with wiring.city("appeals"):
-        from city.services import shipped
         from cli import cityhall
         from cli.exporting import user
         from desk.hotlinefile import HotlineFile
-        from desk.hotlineimport import HotlineImport
         from desk.registerfiles import Rejected, RejectFile, Row, length
     loaded = site_settings.load(site)
     records = HotlineFile(file, _mapping(mapping))
@@ -68,19 +66,7 @@ def import_records(
         out.add(row, Rejected(row=row.number, field="", why=why))
 
     try:
-        if "appeal" not in hall.packs:
-            raise ConfigError(f"{loaded.path} has no scenario appeal; add it to [city] packs")
-        desk = HotlineImport(
-            hall.journal,
-            hall.store,
-            hall.objects,
-            hall.vault,
-            clock,
-            loaded.file.site.id,
-            hall.packs["appeal"],
-            hall.calendar,
-            shipped(),
-        )
+        desk = cityhall.hotline_import(loaded, hall, clock)
         rows = max(length(file), 1)
         with click.progressbar(length=rows, label=f"taking {file.name}", file=sys.stderr) as bar:
             done = desk.run(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from city import calendars, packs, ratingsfile
+from city import services as categories
 from city.clocks import Calendar
 from city.features import Feature
 from city.rights import WHOLE, Actor
@@ -23,7 +24,9 @@ from console.city.context import CityParts
 from desk.caseretention import CaseRetention
 from desk.cases import CaseDesk
 from desk.days import live
+from desk.hotlineimport import HotlineImport
 from desk.mapimport import MapDesk
+from desk.registerimport import RegisterImport
 from desk.upstream import Upstream
 from desk.upstreamfiles import FilesUpstream
 from desk.upstreamhttp import HttpUpstream
@@ -226,6 +229,33 @@ def enter_cameras(settings: Settings, hall: Hall, clock: Clock) -> int:
             continue
         changed += 1
     return changed
+
+
+def register_import(settings: Settings, hall: Hall, clock: Clock) -> RegisterImport:
+    """The importer of registers; a building's jurisdiction is the map's."""
+    known: dict[str, str] = {}
+
+    def area_of(building: str) -> str:
+        if building not in known:
+            feature = hall.store.features.get("building", building)
+            known[building] = feature.area if feature is not None else ""
+        return known[building]
+
+    tables, site = hall.store.registers, settings.file.site.id
+    return RegisterImport(site, hall.journal, tables, hall.objects, hall.vault, clock, area_of)
+
+
+def hotline_import(settings: Settings, hall: Hall, clock: Clock) -> HotlineImport:
+    """The importer of a hotline's records.
+
+    Raises:
+        ConfigError: the city has no scenario of appeals.
+    """
+    if "appeal" not in hall.packs:
+        raise ConfigError(f"{settings.path} has no scenario appeal; add it to [city] packs")
+    pack, site = hall.packs["appeal"], settings.file.site.id
+    parts = hall.journal, hall.store, hall.objects, hall.vault, clock
+    return HotlineImport(*parts, site, pack, hall.calendar, categories.shipped())
 
 
 def map_desk(settings: Settings, hall: Hall, clock: Clock) -> MapDesk:

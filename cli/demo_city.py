@@ -15,9 +15,7 @@ from cli import cityhall
 from cli.settings import Settings
 from desk import synth
 from desk.hotlinefile import HotlineFile
-from desk.hotlineimport import HotlineImport
 from desk.mapimport import MapDesk
-from desk.registerimport import RegisterImport
 from events.clock import Clock
 from events.errors import LinliError
 from pipeline.projector import Projector
@@ -109,7 +107,7 @@ def _load(desk: MapDesk, path: Path, what: str) -> None:
 
 
 def _registers(settings: Settings, hall: cityhall.Hall, clock: Clock, folder: Path, taken: _Taken) -> None:
-    importer = register_import(settings, hall, clock)
+    importer = cityhall.register_import(settings, hall, clock)
     for file, what in (("homes", "home"), ("persons", "person")):
         report = importer.file(folder / f"{file}.csv", what, CLERK, purpose="demo")  # type: ignore[arg-type]
         if report.rejected:
@@ -117,38 +115,9 @@ def _registers(settings: Settings, hall: cityhall.Hall, clock: Clock, folder: Pa
         taken.wait()
 
 
-def register_import(settings: Settings, hall: cityhall.Hall, clock: Clock) -> RegisterImport:
-    """The importer of registers; a building's jurisdiction is the map's."""
-    known: dict[str, str] = {}
-
-    def area_of(building: str) -> str:
-        if building not in known:
-            feature = hall.store.features.get("building", building)
-            known[building] = feature.area if feature is not None else ""
-        return known[building]
-
-    site, store = settings.file.site.id, hall.store
-    return RegisterImport(site, hall.journal, store.registers, hall.objects, hall.vault, clock, area_of)
-
-
 def _appeals(settings: Settings, hall: cityhall.Hall, clock: Clock, folder: Path) -> None:
-    from city import services
-
-    pack = hall.packs.get("appeal")
-    if pack is None:
+    if "appeal" not in hall.packs:
         return
-    site, store = settings.file.site.id, hall.store
-    importer = HotlineImport(
-        hall.journal,
-        store,
-        hall.objects,
-        hall.vault,
-        clock,
-        site,
-        pack,
-        hall.calendar,
-        services.shipped(),
-    )
-    done = importer.run(HotlineFile(folder / "appeals.csv"), who="demo")
+    done = cityhall.hotline_import(settings, hall, clock).run(HotlineFile(folder / "appeals.csv"), who="demo")
     if done.reasons:
         raise LinliError(f"appeals.csv: {dict(done.reasons)}")

@@ -22,7 +22,7 @@ from events.errors import ConfigError, NoSuchThing
 if TYPE_CHECKING:
     from cli.cityhall import Hall
     from cli.settings import Settings
-    from desk.registerimport import RegisterImport, Report
+    from desk.registerimport import Report
     from desk.registers import Registers
 
 SITE = click.argument("site", type=click.Path(path_type=Path, dir_okay=False))
@@ -102,7 +102,9 @@ def import_file(  # noqa: PLR0913 - one for each option
     chosen, loaded = _mapping(mapping), site_settings.load(site)
     aside = rejects or file.with_name(f"{file.stem}.rejected.csv")
     with _hall(loaded) as hall:
-        importer = _importer(loaded, hall)
+        from cli import cityhall
+
+        importer = cityhall.register_import(loaded, hall, SystemClock())
         rows = max(length(file), 1) if file.is_file() else 1
         with click.progressbar(length=rows, label=f"taking {file.name}", file=sys.stderr) as bar:
             report = importer.file(
@@ -205,22 +207,6 @@ def _desk(site: Path) -> Iterator["Registers"]:
         clock, id_ = SystemClock(), loaded.file.site.id
         parts = id_, hall.journal, hall.store.registers, hall.objects, hall.vault, clock
         yield Registers(*parts, lambda access: hall.journal.note(f"/{id_}/box/cli", access, clock.wall_us()))
-
-
-def _importer(loaded: "Settings", hall: "Hall") -> "RegisterImport":
-    """A building's jurisdiction is the map's."""
-    from desk.registerimport import RegisterImport
-
-    known: dict[str, str] = {}
-
-    def area_of(building: str) -> str:
-        if building not in known:
-            feature = hall.store.features.get("building", building)
-            known[building] = feature.area if feature is not None else ""
-        return known[building]
-
-    parts = loaded.file.site.id, hall.journal, hall.store.registers, hall.objects, hall.vault, SystemClock()
-    return RegisterImport(*parts, area_of)
 
 
 def _mapping(path: Path | None) -> Mapping:
