@@ -167,6 +167,7 @@ def spots(page: Page, colour: tuple[int, int, int]) -> list[tuple[float, float]]
     box = page.locator("#map").bounding_box()
     assert box is not None
     picture = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
     x0, y0 = round(box["x"]), round(box["y"])
     part = picture[y0 : y0 + round(box["height"]), x0 : x0 + round(box["width"]), ::-1].astype(int)
     near = (np.abs(part - np.array(colour)).max(axis=2) <= 8).astype(np.uint8)
@@ -376,7 +377,7 @@ def test_words_for_all_that_the_desk_can_say(seat: Callable[..., Seat], desk: Ci
     assert len(marks) > 20
     assert wanted - set(texts) == set()
     for pack in packs:
-        things = (*pack.states.values(), *pack.actions, *pack.clocks.values(), pack)
+        things: tuple[Any, ...] = (*pack.states.values(), *pack.actions, *pack.clocks.values(), pack)
         assert all(thing.title and thing.title_zh for thing in things), pack.id
 
 
