@@ -15,6 +15,7 @@ from storage.city.featuretables import BOXES, CELL_BITS, FEATURES, LAYERS, NO_PL
 from storage.city.hilbert import cells
 
 CHUNK = 20_000
+_SMALL = 10
 _KINDS = {str: "string", bool: "boolean", int: "number", float: "number", tuple: "array", list: "array"}
 
 
@@ -163,6 +164,7 @@ class LayerWriter:
         self._valid_us = valid_us
         self._history = history
         self._number, self._count, self._box, self._properties = self._layer(layer)
+        self._was = self._count
         self._changed = False
 
     def _layer(self, name: str) -> tuple[int, int, Box | None, dict[str, str]]:
@@ -227,6 +229,10 @@ class LayerWriter:
                 y1=y1,
             )
         )
+        if self._driver.postgres and self._count.bit_length() > max(_SMALL, self._was.bit_length()):
+            # At each doubling: till the database looks by itself it takes the layer for as small as it was,
+            # and searches a box through an index of all of it (130 ms among 123,000 instead of 45).
+            self._connection.exec_driver_sql("ANALYZE city_features")
 
     def _put(self, features: Mapping[str, Feature]) -> int:
         rows = [self._row(feature) for feature in features.values()]
