@@ -337,6 +337,30 @@ def test_filters_and_a_link_to_a_case(seat: Callable[..., Seat], desk: CityStage
     expect(page.locator("#case-list .case").first).to_contain_text("To be found")
 
 
+def test_words_of_a_person_are_read_for_a_purpose_that_is_noted(
+    seat: Callable[..., Seat], desk: CityStage
+) -> None:
+    with desk.client("super") as client:
+        body = {"scenario": "appeal", "category": "noise", "place": IN_GRID, "title": "Noise at night"}
+        answer = client.post(
+            "/city/cases", json=body | {"words": {"text": "<b>so loud</b>", "name": "合成人"}}
+        )
+    assert answer.status_code == 201, answer.text
+    page = seat(desk, "clerk1").at()
+    look(page, answer.json())
+    expect(page.locator("#case")).not_to_contain_text("so loud")
+    page.fill("#case [name=purpose]", "call back 7")
+    page.press("#case [name=purpose]", "Enter")
+    expect(page.locator("#case blockquote")).to_contain_text("<b>so loud</b>")  # as text
+    desk.settled()
+    for _ in range(100):  # the box's own store takes the note
+        looks = [(row.who, row.what) for row in desk.box.access(20) if row.purpose == "call back 7"]
+        if looks:
+            break
+        desk.clock.sleep(0.05)
+    assert looks == [("clerk1", "words")]
+
+
 LATIN = """() => [...document.querySelectorAll(
     "[data-i18n], #layers label, .segmented button, .figures dt, .tag, .case .muted, #case h3, #case dt, " +
     "#case .buttons button, #case .levels li, #case .steps strong, #case .clocks li, #case .field span")]

@@ -136,7 +136,8 @@ export class CaseView {
         el("span", { class: "muted" }, [wordOf("who", step.who), wordOf("role", step.role)].filter(Boolean).join(", ")),
         el("p", { class: "muted" }, more.filter(Boolean).join(" · ")), step.note ? el("p", {}, step.note) : null);
     };
-    return el("section", {}, el("h3", {}, t("steps")), el("ol", { class: "steps" }, ...this.steps.toReversed().map(row)));
+    return el("section", {}, el("h3", {}, t("steps")),
+      this.steps.length ? el("ol", { class: "steps" }, ...this.steps.toReversed().map(row)) : el("p", { class: "muted" }, t("noSteps")));
   }
 
   async step(body) {

@@ -62,6 +62,7 @@ export class CityMap {
     if (this.names.has("alerts")) this.add("alerts", empty, live("alerts", "alerts"));
     this.map.addSource("cases", empty);
     for (const id of cases.toSorted((a, b) => order(a) - order(b))) this.add(id, null, live(id, "cases"));
+    if (this.node.clientWidth < 600) this.byId("legend").open = false;
     this.listen();
     this.texts();
   }

@@ -36,6 +36,7 @@ Object.assign(TEXTS, {
   no: ["no", "否"],
   opened: ["Opened", "立案"],
   steps: ["Steps", "办理过程"],
+  noSteps: ["Brought in as it is, without its steps.", "整体导入，无逐步记录。"],
   actions: ["What can be done now", "当前可执行操作"],
   noActions: ["Nothing that you may do now.", "您当前无可执行的操作。"],
   clocks: ["Clocks", "时限"],
