@@ -68,6 +68,17 @@ class Intake:
         while catch_up(self._bus, self.store, limit=AT_ONCE):
             pass
 
+    def project(self, timeout_s: float) -> int:
+        """One step; answers how many records came within the time."""
+        return catch_up(self._bus, self.store, timeout_s=timeout_s, limit=AT_ONCE)
+
+    def taken(self) -> None:
+        """Wait until another process has projected all that is in the journal."""
+        self.journal.flush()
+        last = self.journal.last_offset()
+        while self.store.offset(self.journal.id) < last:
+            self.clock.sleep(0.01)
+
     def layer(self, file: str, what: str) -> Loaded:
         """A file for the map."""
         desk = MapDesk(self.journal, self.store, self.objects, self.clock, SITE, DIVISION)
