@@ -92,9 +92,14 @@ class Spread:
 
     def __init__(self, ground: Ground, count: int, rng: np.random.Generator) -> None:
         cells: Ints = rng.integers(0, ground.nx * ground.ny, count)
-        self.places: Floats = ground.inside(cells, rng.random(count), rng.random(count))
-        self.other: Floats = ground.inside(cells, rng.random(count), rng.random(count))
+        self.places: Floats = ground.inside(cells, _within(rng, count), _within(rng, count))
+        self.other: Floats = ground.inside(cells, _within(rng, count), _within(rng, count))
         self.grid: Ints = ground.grid_of.ravel()[cells]
+
+
+def _within(rng: np.random.Generator, count: int) -> Floats:
+    """Fractions of a cell that stay off its border, which seven digits could round beyond."""
+    return np.asarray(0.002 + 0.996 * rng.random(count))
 
 
 def components(ground: Ground, seed: int) -> Iterator[Columns]:
@@ -187,7 +192,7 @@ def stations(ground: Ground, seed: int) -> Iterator[Feature]:
     rng = generator(seed, "stations")
     for n, one in enumerate(ground.communities):
         cell = np.array([one.rect.y0 * ground.nx + one.rect.x0])
-        (at,) = ground.inside(cell, rng.random(1), rng.random(1)).tolist()
+        (at,) = ground.inside(cell, _within(rng, 1), _within(rng, 1)).tolist()
         name = community_name(one.code, one.number)
         yield _organisation(f"S{n + 1:05}", f"{name}服务站", "service station", one.code, at)
 
