@@ -82,6 +82,8 @@ class Campaigns:
         visits = list(self._visits(id_, targets))
         for visit in visits:
             _allow(actor, "rating.enter", visit.area)
+        for estate in sorted({visit.estate for visit in visits if visit.estate}):
+            self._check_estate(estate, actor)
         campaign = Campaign(
             id=id_,
             title=title,
@@ -207,6 +209,12 @@ class Campaigns:
                 place=place,
                 estate=target.estate,
             )
+
+    def _check_estate(self, id_: str, actor: Actor) -> None:
+        """Its company may be given points, by whoever visits, in the actor's name."""
+        feature = self._store.features.get("estate", id_)
+        if feature is None or not decide(actor, "rating.enter", feature.parent).allowed:
+            raise MissingValue(f"there is no estate {id_[:40]!r} in your jurisdiction", "targets")
 
     def _event(self, feature: Feature, version: int, now: int, who: str) -> Event:
         source = place_source(self._site, feature.what, feature.id)

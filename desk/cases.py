@@ -91,7 +91,7 @@ class CaseDesk:
 
         Raises:
             NoSuchThing: no such scenario.
-            AccessDenied: not by this actor, or not there.
+            AccessDenied: not by this actor, or not there; or the key is of a case that the actor may not see.
             OutsideCity: the place lies in no jurisdiction.
             MissingValue: the pack asks for more.
             NotShownYet: it is opened, and the store is behind.
@@ -103,7 +103,7 @@ class CaseDesk:
         _check_facts(opening.detail, actor)
         case = self.id_of(scenario, key or secrets.token_hex(16))
         if key and (known := self._store.cases.case(case)) is not None:
-            return known
+            return _of_key(known, actor)
         now = self._clock.wall_us()
         sealed = self._sealed(case, words)
         try:
@@ -113,6 +113,7 @@ class CaseDesk:
             self._journal.append_next([case_event(self._site, case, 0, now, data)])
         except VersionConflict:
             self._unseal(sealed)  # the same key came twice at once
+            return _of_key(self.shown(case, 0), actor)
         except BaseException:
             self._unseal(sealed)
             raise
@@ -264,6 +265,10 @@ class CaseDesk:
             return ""
         if self._words is None:
             raise NoSuchThing("this desk keeps no words of persons; it needs a vault")
+        if self._words.erased(case):
+            raise IllegalTransition(
+                f"a person's words in case {case} were erased, and it takes none any more; open a new one"
+            )
         return self._words.put(case, words)
 
     def _unseal(self, key: str) -> None:
@@ -274,6 +279,13 @@ class CaseDesk:
 def orgs_of(case: Case) -> tuple[str, ...]:
     """The organisations whose case it is: who holds it, who helps, and the channel that brought it."""
     return (case.holder, *case.helpers, case.channel)
+
+
+def _of_key(case: Case, actor: Actor) -> Case:
+    """The case that a key opened before. Keys can be known, or guessed, by others (a channel's numbers)."""
+    if not decide(actor, "case.read", case.area, orgs=orgs_of(case)).allowed:
+        raise AccessDenied(f"this key or number is of a case that {actor.who} may not see")
+    return case
 
 
 def _check_facts(detail: Mapping[str, Fact], actor: Actor) -> None:

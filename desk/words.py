@@ -84,6 +84,10 @@ class WordsBox:
         except msgspec.MsgspecError as error:
             raise StorageError(f"the words {key} are damaged: {error}") from error
 
+    def erased(self, case: str) -> bool:
+        """Whether the case's key was destroyed: it takes no words any more. Raises StorageError."""
+        return bool(self._vault.erased([entry_of(case)]))
+
     def drop(self, key: str) -> None:
         """Remove what no event came to name."""
         self._objects.delete(key)

@@ -223,6 +223,28 @@ def test_a_numbered_token_is_given_again_to_who_may_read_words(stage: CityStage)
     assert send(stage, "super", "POST", f"/appeals/{other}/token", why).status_code == 409
 
 
+def test_another_channels_number_gives_nobody_its_appeal_or_token(stage: CityStage) -> None:
+    body: dict[str, Any] = {"category": "dog", "reference": "own-1", "place": IN_FAR}
+    found = taken(stage, **body)
+    assert taken(stage, **body)["token"] == found["token"]  # its own channel may ask again
+    mine = {"category": "dog", "channel": "hotline", "reference": "own-1", "place": IN_GRID}
+    direct = {"scenario": "appeal", "category": "dog", "key": "hotline:own-1", "place": IN_GRID}
+    for path, what in (("/appeals", mine), ("/cases", direct)):
+        answer = send(stage, "clerk1", "POST", path, what)  # of another community
+        assert answer.status_code == 403
+        assert found["token"] not in answer.text
+        assert found["case"]["case"] not in answer.text
+
+
+def test_a_channel_sees_no_other_channels_appeal_that_is_linked_to_its_own(stage: CityStage) -> None:
+    first = taken(stage, "hotline", category="building", place=IN_FAR)["case"]["case"]
+    second = taken(stage, "super", category="building", place=IN_FAR, channel="online")
+    assert second["linked"] == first
+    for who, sees in (("super", [second["case"]["case"]]), ("hotline", [])):
+        linked = done(stage, who, "GET", f"/appeals/{first}/linked")["items"]
+        assert [case["case"] for case in linked] == sees
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -325,6 +347,7 @@ def test_an_inspection_gives_points_and_opens_matters(stage: CityStage) -> None:
         ({"targets": [{"name": "x", "place": OUTSIDE}]}, "super", 422),
         ({"targets": [{"name": "x"}]}, "super", 422),
         ({"targets": []}, "super", 422),
+        ({"targets": [{"name": "x", "place": IN_GRID, "estate": "E9"}]}, "super", 422),
         ({"questions": [{"code": "a", "title": "A", "kind": "choice"}]}, "super", 422),
         ({"questions": [{"code": "a", "title": "A", "effects": {"maybe": {"matter": "1"}}}]}, "super", 422),
     ],

@@ -18,7 +18,7 @@ from desk.upstreamfiles import FilesUpstream
 from desk.words import Words, entry_of
 from events.civic import RegisterErased
 from events.clock import SystemClock
-from events.errors import ConfigError, NotShownYet, StorageError
+from events.errors import ConfigError, IllegalTransition, NotShownYet, StorageError
 from events.media import parse_rfc3339, rfc3339
 from pipeline.casework import Above, Casework, casework_services
 from storage.city.casequery import CaseQuery
@@ -206,6 +206,17 @@ def test_what_was_opened_again_begins_anew(works: Works) -> None:
     works.clock.advance(2 * 366 * 86_400)
     assert keeper(works, keep_years=5).sweep() == 0
     assert works.words.read(case, works.case(case).sealed) == WORDS
+
+
+def test_a_case_whose_words_were_erased_takes_no_more_and_goes_on_without(works: Works) -> None:
+    case = closed(works)
+    keeper(works).erase(case, "asked", "officer")
+    with pytest.raises(IllegalTransition, match="erased"):
+        works.step(case, "reopen", DISPATCHER, WORDS, note="it broke again")
+    assert works.case(case).final
+    works.step(case, "reopen", DISPATCHER, note="it broke again")
+    assert not works.case(case).final
+    assert list(works.objects.keys("cases/")) == []
 
 
 def test_a_case_without_words_leaves_no_trace_of_an_erasure(works: Works) -> None:

@@ -180,14 +180,15 @@ def verdict(request: Request, token: Token, form: Annotated[VerdictForm, reads(V
 @router.get(
     "/appeals/{id}/linked",
     summary="Appeals that are the same",
-    responses=gives(CasePage, "All that are linked to it."),
+    responses=gives(CasePage, "Those that are linked to it, as far as the caller may see them."),
 )
 def linked(request: Request, id: CaseId) -> Response:
     """None of them was deleted: each caller keeps a token, and gets an answer."""
     found = appeal_of(request, id)
     city = city_of(request)
     cases = city.store.cases.cases(city.store.appeals.linked(found.case)[:MOST])
-    return answer(CasePage(items=tuple(shown(case) for _, case in sorted(cases.items()))))
+    some = [case for _, case in sorted(cases.items()) if _may_see(request, case)]
+    return answer(CasePage(items=tuple(map(shown, some))))
 
 
 @router.get(
@@ -203,7 +204,8 @@ def like(
     """Open ones nearby, or the one that is named."""
     found = appeal_of(request, id)
     links = city_of(request).appeals.links
-    cases = [appeal_of(request, other)] if other else links.near(found)
+    near = [] if other else [case for case in links.near(found) if _may_see(request, case)]
+    cases = [appeal_of(request, other)] if other else near
     scored = [(case.case, links.compare(found, case)) for case in cases]
     items = [
         LikeShown(case=case, score=round(one.score, 4), why=tuple(point.text for point in one.why))
@@ -242,6 +244,7 @@ def token_again(request: Request, id: CaseId, form: Annotated[TokenWanted, reads
     if city.cases.id_of(SCENARIO, ticket.key) != found.case:
         raise Problem(409, f"the token of appeal {found.case} is its citizen's alone")
     city.log.plain(actor.who, "token", found.case, form.purpose)
+    city.journal.flush()  # what cannot be written down is not shown
     return answer(TokenAgain(token=ticket.token))
 
 
@@ -284,15 +287,16 @@ def categories(request: Request) -> Response:
 
 def appeal_of(request: Request, id: str) -> Case:
     """The appeal, if the caller may see it. Raises Problem: 401, 403, 404."""
-    actor, _ = reached(request, "case.read")
+    reached(request, "case.read")
     found = city_of(request).store.cases.case(id)
-    if (
-        found is None
-        or found.scenario != SCENARIO
-        or not decide(actor, "case.read", found.area, orgs=orgs_of(found)).allowed
-    ):
+    if found is None or found.scenario != SCENARIO or not _may_see(request, found):
         raise Problem(404, f"there is no appeal {id[:80]!r} in your jurisdiction", "id")
     return found
+
+
+def _may_see(request: Request, case: Case) -> bool:
+    actor, _ = reached(request, "case.read")
+    return decide(actor, "case.read", case.area, orgs=orgs_of(case)).allowed
 
 
 def _seen(city: City, seen: Seen) -> AppealSeen:

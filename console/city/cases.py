@@ -192,6 +192,7 @@ def words(request: Request, id: CaseId, purpose: Purpose) -> Response:
     if found.sealed and not any(key == found.sealed for _, key in keys):
         keys.insert(0, (0, found.sealed))
     city.log.plain(actor.who, "words", found.case, purpose)
+    city.journal.flush()  # what cannot be written down is not shown
     return answer(WordsList(items=tuple(_words_shown(city, found.case, *key) for key in keys)))
 
 

@@ -63,6 +63,7 @@ def export(
     wanted = narrowed(request, query, "case.export")
     city = city_of(request)
     city.log.deed(known(request).who, "export", f"cases {wanted.area or 'all'}"[:64], purpose)
+    city.journal.flush()  # what cannot be written down is not shown
     lines = _table(city, wanted) if format == "csv" else _lines(city, wanted)
     headers = {"content-disposition": f'attachment; filename="cases.{format}"'}
     return StreamingResponse(lines, media_type=_KINDS[format], headers=headers)
