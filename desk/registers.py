@@ -4,6 +4,7 @@ maker saw; and the looks of `desk/registerlooks.py`.
 
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -48,7 +49,7 @@ class Registers(RegisterLooks):
             known = with_fact(known, fact)
         home, area = self._lives(known, "", "")
         self._allow(actor, "person.write", area, "new", "")
-        self._check(doc, "")
+        self._check(doc, "", actor)
         ref = self._new(doc.identity)
         row = self._row(ref, doc, known, self._tags(care), (home, area))
         self._deed(actor, "person-entry", ref)
@@ -90,7 +91,7 @@ class Registers(RegisterLooks):
         new = _doc(plain)
         if doc is not None:
             new = msgspec.structs.replace(doc, identity=normal_identity(doc.identity))
-            self._check(new, ref)
+            self._check(new, ref, actor)
         row = self._row(ref, new, facts, entry.care if care is None else self._tags(care), (home, area))
         self._deed(actor, "person-change", ref)
         made = self._append(PERSON, ref, row, version + 1, actor)
@@ -128,13 +129,23 @@ class Registers(RegisterLooks):
             AccessDenied, NoSuchThing: as `person`.
             StorageError: the key was not destroyed; to be done again.
         """
-        entry = self._entry(actor, "person.erase", ref)
+        self._entry(actor, "person.erase", ref)
         self._deed(actor, "person-erasure", ref)
         self._journal.flush()
         self._vault.erase(entry_of(PERSON, ref))
-        data = RegisterErased(what=PERSON, entry=ref, reason=reason, who=actor.who)
-        self._journal.append_next([self._event(PERSON, ref, entry.version + 1, data)])
-        self._settled(lambda: self._tables.person(ref) is None, ref, entry.version + 1)
+        version = self._told(ref, RegisterErased(what=PERSON, entry=ref, reason=reason, who=actor.who))
+        self._settled(lambda: self._tables.person(ref) is None, ref, version)
+
+    def _told(self, ref: str, data: RegisterErased) -> int:
+        """Journal that the key is gone, whatever was journaled since the store was looked at; answers the
+        version. Without its key nobody can change the entry any more."""
+        while True:
+            history = self._journal.history(register_source(self._site, PERSON, ref), "register")
+            if history and isinstance(history[-1].data, RegisterErased):
+                return history[-1].sequence
+            with suppress(VersionConflict):
+                self._journal.append_next([self._event(PERSON, ref, len(history), data)])
+                return len(history)
 
     # -- the parts
 
@@ -152,13 +163,14 @@ class Registers(RegisterLooks):
             raise MissingValue("neither lives nor is registered in this city", "facts")
         return lives, area
 
-    def _check(self, doc: PersonDoc, ref: str) -> None:
+    def _check(self, doc: PersonDoc, ref: str, actor: Actor) -> None:
         today = datetime.fromtimestamp(self._clock.wall_us() / 1e6, UTC).date()
         field, why = flaw(doc, (today + timedelta(days=1)).isoformat())  # it may be tomorrow there
         if why:
             raise MissingValue(why, field)
         other = self._tables.by_blind([blind_of(self._vault, doc.identity)]) if doc.identity else {}
-        if any(found != ref for found in other.values()):
+        if others := [found for found in other.values() if found != ref]:
+            self._look(actor, "person-lookup", others, "entry")  # it tells that there is somebody
             raise MissingValue("another entry has this identity number; look it up", "identity")
 
     def _tags(self, care: Sequence[str]) -> tuple[str, ...]:

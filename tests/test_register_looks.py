@@ -10,9 +10,12 @@ import pytest
 from city.persons import check_digit
 from city.rights import Actor
 from desk.registerimport import RegisterImport
+from desk.registers import Registers
+from events.civic import RegisterChanged, register_source
 from events.events import Access
-from storage.city.registers import PERSON, entry_of
-from tests.city_stage import COMMUNITY, COMMUNITY2, FAR, GRID, GRID2, SITE, CityStage
+from storage.city.engine import writing
+from storage.city.registers import PERSON, PersonRow, entry_of, put_persons
+from tests.city_stage import COMMUNITY, COMMUNITY2, FAR, GRID, GRID2, SITE, TOWN, CityStage
 
 ADMIN = Actor("importer", "administrator", "*")
 AREAS = {"B1": GRID, "B2": GRID2, "B3": COMMUNITY2, "B4": FAR}
@@ -275,6 +278,47 @@ def test_two_who_change_one_entry_at_once(stage: CityStage) -> None:
     with ThreadPoolExecutor(4) as pool:
         statuses = sorted(pool.map(change, ["disabled", "low-income", "chronic-illness", "bereaved"]))
     assert statuses == [200, 409, 409, 409]
+
+
+def test_whether_a_number_is_known_is_not_tried_in_silence(stage: CityStage) -> None:
+    entry: dict[str, Any] = {"doc": {"name": "某合成", "identity": LI, "born": "1944-03-05"}}
+    entry |= {"facts": [{"kind": "residence", "home": "H1", "since": "2026-01-01"}]}
+    with stage.client("clerk1") as client:
+        assert client.post("/city/persons", json=entry).status_code == 422
+    asked = [(look.who, look.object) for look in looks(stage) if look.what == "person-lookup"]
+    assert asked == [("clerk1", ref_of(stage, LI))]
+
+
+def test_everything_is_no_more_than_ones_own_jurisdiction(stage: CityStage, tmp_path: Path) -> None:
+    said = Registers(
+        SITE, stage.journal, stage.store.registers, stage.objects, stage.vault, stage.clock,
+        lambda access: stage.journal.note("/demo/test", access, stage.clock.wall_us()),
+    )  # fmt: skip
+    town = Actor("town", "administrator", TOWN)
+    below = {one.ref for one in said.page(town)[0]}
+    assert len(below) < said.sums(ADMIN, "*", "").persons == 4
+    assert {one.ref for one in said.page(town, area="*")[0]} == below
+    assert said.sums(town, "*", "").persons == len(below)
+    assert said.export(town, tmp_path / "out.csv", "*", "a test") == len(below)
+
+
+def test_an_erasure_is_told_of_though_the_store_is_behind(tmp_path: Path) -> None:
+    with CityStage(tmp_path, projecting=False) as stage:
+        said = Registers(
+            SITE, stage.journal, stage.store.registers, stage.objects, stage.vault, stage.clock,
+            lambda access: stage.journal.note("/demo/test", access, stage.clock.wall_us()), 0.0,
+        )  # fmt: skip
+        sealed = stage.vault.seal("person:" + "a" * 24, b"{}")
+        row = PersonRow(ref="a" * 24, blind=b"", area=TOWN, home="", sealed=sealed, facts=())
+        with writing(stage.store._engine) as connection:
+            put_persons(connection, [row])
+        change = RegisterChanged(what="person", entry=row.ref, object="k", who="clerk")
+        stage.happens(change, register_source(SITE, "person", row.ref))
+        stage.journal.flush()
+        for _ in range(2):  # asked again, it is told once
+            said.erase(ADMIN, row.ref, "asked")
+        told = stage.journal.history(register_source(SITE, "person", row.ref), "register")
+        assert [type(event.data).__name__ for event in told] == ["RegisterChanged", "RegisterErased"]
 
 
 def test_figures_are_of_nobody_in_particular(stage: CityStage) -> None:

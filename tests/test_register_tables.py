@@ -239,6 +239,15 @@ def test_what_was_erased_is_gone_and_stays_so(desk: Desk, tmp_path: Path) -> Non
         again.close()
 
 
+def test_who_was_erased_before_the_batch_was_told_of_does_not_come_with_it(desk: Desk) -> None:
+    gone, stays = desk.person("P1", care=("living-alone",)), desk.person("P2")
+    desk.erase("P1")
+    desk.batch(PERSON, [gone, stays])
+    assert [entry.ref for entry in desk.store.registers.persons(["P1", "P2"])] == ["P2"]
+    assert desk.store.registers.page("", "living-alone") == []
+    assert desk.store.registers.by_blind([gone.blind]) == {}
+
+
 def test_rebuilt_from_the_log_it_is_the_same(desk: Desk, tmp_path: Path) -> None:
     desk.batch(HOME, HOMES, "registers/homes")
     desk.batch(PERSON, [desk.person(f"p{n}") for n in range(50)])

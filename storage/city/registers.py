@@ -248,11 +248,17 @@ class RegisterTables:
             raise Refused(event, f"the batch {data.object} does not hold entries of {data.what}: {e}") from e
         if data.what == PERSON:  # in the order of the table: each page of it is touched once, not by chance
             rows.sort(key=lambda row: row.ref)
+            rows = self._left(rows)
         for some in _chunks(rows):
             if data.what == PERSON:
                 put_persons(connection, some)
             else:
                 put_homes(connection, some)
+
+    def _left(self, rows: list[PersonRow]) -> list[PersonRow]:
+        """Without those who were erased: also between the sealing of their row and the batch's event."""
+        gone = self._vault.erased([entry_of(PERSON, row.ref) for row in rows])
+        return [row for row in rows if entry_of(PERSON, row.ref) not in gone] if gone else rows
 
     def _change(self, connection: Connection, event: Event, data: RegisterChanged) -> None:
         plain = self._vault.open(entry_of(data.what, data.entry), self._fetched(data.object))
