@@ -109,6 +109,14 @@ def test_what_cannot_be_opened_says_why(tmp_path: Path) -> None:
         open_store(tmp_path / "city.db", tmp_path)
 
 
+def test_its_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "city.db", tmp_path)
+    store.apply(LOG, records(list(whole_life("c1"))))
+    modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.glob("city.db*")}
+    assert modes == {"city.db": 0, "city.db-wal": 0, "city.db-shm": 0}
+    store.close()
+
+
 @pytest.mark.slow
 def test_a_server_that_went_away_is_asked_again(tmp_path: Path) -> None:
     server = started(PostGIS())

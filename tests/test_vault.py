@@ -160,5 +160,8 @@ def test_the_master_key_is_a_file_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 def test_the_vaults_file_is_for_its_owner_alone(tmp_path: Path) -> None:
-    Vault(tmp_path / "vault.db", os.urandom(MASTER_BYTES)).close()
-    assert (tmp_path / "vault.db").stat().st_mode & 0o077 == 0
+    vault = Vault(tmp_path / "vault.db", os.urandom(MASTER_BYTES))
+    vault.seal("one", b"words")
+    modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()}
+    assert modes == {"vault.db": 0, "vault.db-wal": 0, "vault.db-shm": 0}
+    vault.close()

@@ -4,6 +4,7 @@ SQLite: one file in WAL mode; one writes at a time (`writing`), whoever reads is
 connections as those of the box's store. Whatever a driver raises here comes out as StorageError.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -162,10 +163,17 @@ def _of_file(path: Path, pragmas: Sequence[str] = ()) -> Engine:
 
     try:
         make_folder(path.parent)
+        # For its owner alone, and so are the files beside it, which SQLite makes like this one.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as e:
         raise storage_error(e, path) from e
     engine = create_engine(
-        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=_LINKS, max_overflow=_MORE
+        "sqlite://",
+        creator=connect,
+        poolclass=QueuePool,
+        pool_size=_LINKS,
+        max_overflow=_MORE,
+        hide_parameters=True,  # an error's text has no values
     )
     event.listen(engine, "begin", _begin)
     return _with_errors(engine, lambda e: storage_error(e, path), {_TURN: threading.Lock(), _NAME: str(path)})
@@ -217,5 +225,6 @@ def _of_server(where: "str | Address", login: Credentials | None) -> Engine:
         pool_size=_LINKS,
         max_overflow=_MORE,
         pool_pre_ping=True,
+        hide_parameters=True,
     )
     return _with_errors(engine, address.error, {_NAME: address.name})
