@@ -160,7 +160,7 @@ def test_rows_outside_the_jurisdiction_are_rejected(desk: Desk) -> None:
     assert (report.taken, report.rejected) == (1, 1)
     assert "outside town's jurisdiction" in report.first[0].why
     with pytest.raises(AccessDenied):
-        desk.people(*rows, actor=Actor("w", "clerk", "370481001"))
+        desk.people(*rows, actor=Actor("w", "grid worker", "370481001"))
     with pytest.raises(AccessDenied):
         desk.people(*rows, actor=Actor("w", "administrator", ""))
 
