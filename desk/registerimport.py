@@ -146,7 +146,7 @@ class RegisterImport:
 
     def _batch(self, run: "_Run", purpose: str) -> str:
         rows, run.kept = run.kept, []
-        body = packed(rows)
+        body = packed(rows, self._vault)
         key = f"{PREFIX}{run.what}/{hashlib.sha256(body).hexdigest()[:32]}"
         sealed = self._vault.seal(entry_of_batch(key), body)
         self._objects.put(key, sealed)

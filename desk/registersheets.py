@@ -13,6 +13,8 @@ MOST_SHEET = 64 << 20
 """Bytes of a spreadsheet; larger ones are CSV."""
 MOST_UNPACKED = 512 << 20
 """Bytes of all parts of a spreadsheet."""
+MOST_TIMES = 60
+"""How many times its size a spreadsheet may unpack to, beyond 8 MiB: a survey has about ten."""
 _LONGEST_TAG = 200
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]{1,3}[0-9]{1,7}):([A-Z]{1,3}[0-9]{1,7})"')
 _SHORTENED = "\ufffc"
@@ -53,7 +55,12 @@ def _check_size(path: Path) -> None:
     if path.stat().st_size > MOST_SHEET:
         raise ConfigError(f"{path.name} has over {MOST_SHEET >> 20} MiB; save it as CSV")
     with ZipFile(path) as archive:
-        if sum(part.file_size for part in archive.infolist()) > MOST_UNPACKED:
+        unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > (8 << 20) and unpacked > MOST_TIMES * path.stat().st_size:
+            raise ConfigError(
+                f"{path.name} unpacks to {unpacked >> 20} MiB of nearly nothing; save it as CSV"
+            )
+        if unpacked > MOST_UNPACKED:
             raise ConfigError(
                 f"{path.name} holds over {MOST_UNPACKED >> 20} MiB when unpacked; save it as CSV"
             )

@@ -115,8 +115,7 @@ _END = "\U0010ffff"
 
 
 class PersonRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """A person's entry as batches hold it: nothing in it can be read without the person's key but where and
-    since when."""
+    """A person's entry as it is journaled: all of it encrypted under the person's key."""
 
     ref: str
     blind: bytes
@@ -172,7 +171,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
 PERSON, HOME, VISIT = "person", "home", "visit"
 """`what` of the events."""
 _ROWS: dict[str, msgspec.msgpack.Decoder[Any]] = {
-    PERSON: msgspec.msgpack.Decoder(list[PersonRow]),
+    PERSON: msgspec.msgpack.Decoder(list[tuple[str, bytes]]),
     HOME: msgspec.msgpack.Decoder(list[Home]),
 }
 _ENTRIES: dict[str, msgspec.msgpack.Decoder[Any]] = {
@@ -204,9 +203,21 @@ def blind_of(vault: Vault, identity: str) -> bytes:
     return vault.blind(f"identity:{identity}") if identity else b""
 
 
-def packed(rows: Sequence[PersonRow | Home]) -> bytes:
-    """A batch's bytes, not encrypted yet."""
-    return msgspec.msgpack.encode(rows)
+def packed(rows: Sequence[PersonRow | Home], vault: Vault) -> bytes:
+    """A batch's bytes, not encrypted as a whole yet: each person's entry is, under the person's own key, so
+    that nothing of who was erased is left in it but the reference.
+
+    Raises:
+        StorageError: the vault cannot be read, or one of the persons was erased just now.
+    """
+    persons = [row for row in rows if isinstance(row, PersonRow)]
+    if not persons:
+        return msgspec.msgpack.encode(rows)
+    gone = vault.erased([entry_of(PERSON, row.ref) for row in persons])  # since their words were sealed
+    persons = [row for row in persons if entry_of(PERSON, row.ref) not in gone] if gone else persons
+    plains = [msgspec.msgpack.encode(row) for row in persons]
+    sealed = vault.seal_many([entry_of(PERSON, row.ref) for row in persons], plains)
+    return msgspec.msgpack.encode([(row.ref, body) for row, body in zip(persons, sealed, strict=True)])
 
 
 class RegisterTables:
@@ -246,19 +257,21 @@ class RegisterTables:
             rows = _ROWS[data.what].decode(plain)
         except msgspec.MsgspecError as e:
             raise Refused(event, f"the batch {data.object} does not hold entries of {data.what}: {e}") from e
-        if data.what == PERSON:  # in the order of the table: each page of it is touched once, not by chance
-            rows.sort(key=lambda row: row.ref)
-            rows = self._left(rows)
+        if data.what == PERSON:
+            rows.sort()  # in the order of the table: each page of it is touched once, not by chance
         for some in _chunks(rows):
             if data.what == PERSON:
-                put_persons(connection, some)
+                put_persons(connection, self._opened(event, some))
             else:
                 put_homes(connection, some)
 
-    def _left(self, rows: list[PersonRow]) -> list[PersonRow]:
+    def _opened(self, event: Event, rows: list[tuple[str, bytes]]) -> list[PersonRow]:
         """Without those who were erased: also between the sealing of their row and the batch's event."""
-        gone = self._vault.erased([entry_of(PERSON, row.ref) for row in rows])
-        return [row for row in rows if entry_of(PERSON, row.ref) not in gone] if gone else rows
+        plains = self._vault.open_many([entry_of(PERSON, ref) for ref, _ in rows], [row for _, row in rows])
+        try:
+            return [_ENTRIES[PERSON].decode(plain) for plain in plains if plain is not None]
+        except msgspec.MsgspecError as e:
+            raise Refused(event, f"a batch of persons does not hold their entries: {e}") from e
 
     def _change(self, connection: Connection, event: Event, data: RegisterChanged) -> None:
         plain = self._vault.open(entry_of(data.what, data.entry), self._fetched(data.object))
