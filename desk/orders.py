@@ -180,7 +180,8 @@ class Orders:
     ) -> CaseStepped:
         pack = self._packs.get(case.scenario)
         action = ACTIONS.get(type(message), ACTIONS[DueChanged])
-        note = str(getattr(message, "reason", ""))
+        # What a citizen said is a person's words; what the platform's people say of an order is not.
+        note = "" if isinstance(message, Verdict) else str(getattr(message, "reason", ""))
         try:
             if pack is None or pack.action(action) is None:
                 raise IllegalTransition(f"{case.scenario} has no action {action}")
@@ -198,6 +199,10 @@ class Orders:
                 data = msgspec.structs.replace(data, marks=tuple(sorted({*data.marks, "called-back"})))
         except (IllegalTransition, MissingValue):
             data = aside(case, action, CHANNEL, note=note, detail=detail)
+        if isinstance(message, Verdict) and message.reason and not self._words.erased(case.case):
+            data = msgspec.structs.replace(
+                data, sealed=self._words.put(case.case, Words(text=message.reason))
+            )
         return msgspec.structs.replace(data, deadlines=_capped(data.deadlines, due_us, now_us, data.final))
 
     # -- to the platform

@@ -28,12 +28,13 @@ from desk.upstream import (
 from desk.upstreamfiles import FilesUpstream
 from desk.upstreamhttp import HttpUpstream
 from desk.words import Words
+from events.civic import case_source
 from events.errors import UpstreamAway
 from events.media import parse_rfc3339
 from pipeline.upstream import PATIENCE_S, UpstreamService
 from testbed.lives import Life
 from testbed.upstream import FilePlatform, Platform
-from tests.flowworks import GRID, INSIDE, Works
+from tests.flowworks import GRID, INSIDE, SITE, Works
 from tests.siteworks import until
 
 NUMBER = "20260302-0001"
@@ -218,6 +219,9 @@ def test_the_way_of_an_order_and_what_the_platform_hears_of_it(works: Above, pla
     exchange(service(works, platform))
     assert {"called-back", "solved", "dissatisfied"} <= set(works.case(works.id).marks)
     assert works.case(works.id).state == "closed"
+    said = works.journal.history(case_source(SITE, works.id), "case")[-1].data
+    assert (said.who, said.note) == ("upstream", ""), "a citizen's words are in no event"  # type: ignore[union-attr]
+    assert works.words.read(works.id, said.sealed) == Words(text="太慢")  # type: ignore[union-attr]
     assert len(platform.order) == 3
     assert platform.waiting == 0
 
