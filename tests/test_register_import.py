@@ -226,9 +226,9 @@ def test_whatever_a_row_says_it_is_a_person_or_told_why(row: dict[str, str]) -> 
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_persons(tmp_path: Path, where: Path | str) -> None:
+def test_a_survey_of_many_persons(tmp_path: Path, where: Path | str) -> None:
     """All validated, encrypted and stored, each under a key of its own; sent again, nothing changes."""
-    plan = Plan.of(100_000 / 1_600_000)
+    plan = Plan.of(30_000 / 1_600_000)
     make(tmp_path, City(plan, 7), ("homes", "persons"))
     desk = Desk(tmp_path, where, {})
     try:
