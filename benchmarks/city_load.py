@@ -20,7 +20,8 @@ from desk import synth
 from desk.synthground import Ground, Plan
 from events.bus import Record
 from events.civic import RegisterImported
-from storage.city.appeals import WHAT, entry_of_batch
+from storage.city.appeals import WHAT
+from storage.city.batches import entry_of_batch
 from storage.city.vault import Vault
 from storage.journal import Journal
 from storage.objects import FolderObjects

@@ -35,7 +35,8 @@ from events.clock import Clock
 from events.errors import VersionConflict
 from events.events import Event
 from events.ids import event_id
-from storage.city.appeals import WHAT, entry_of_batch, packed
+from storage.city.appeals import WHAT, packed
+from storage.city.batches import entry_of_batch
 from storage.city.casequery import CaseQuery
 from storage.city.store import CityStore
 from storage.city.vault import Vault

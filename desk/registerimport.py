@@ -7,11 +7,10 @@ that has ended. Nothing of the batch can be read without the vault, and none of 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
@@ -25,6 +24,8 @@ from events.civic import RegisterImported, desk_source
 from events.clock import Clock
 from events.errors import AccessDenied, ConfigError
 from events.events import AnyPayload
+from storage.city.batches import entry_of_batch
+from storage.city.bulk import chunks
 from storage.city.registers import (
     PERSON,
     PersonEntry,
@@ -32,7 +33,6 @@ from storage.city.registers import (
     RegisterTables,
     blind_of,
     entry_of,
-    entry_of_batch,
     packed,
     reference_of,
 )
@@ -49,7 +49,6 @@ Progress = Callable[[int], None]
 """Told how many rows were read."""
 _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(PersonDoc).decode
-One = TypeVar("One")
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +125,7 @@ class RegisterImport:
         run = _Run(self, actor, what, (path.name, survey), None if dry else aside)
         try:
             headings: dict[str, str] | None = None
-            for rows in _chunks(read(path)):
+            for rows in chunks(read(path), CHUNK):
                 if headings is None:
                     try:
                         headings = check.columns(list(rows[0].values), fields, mapping or {})
@@ -381,9 +380,3 @@ def _place(facts: Sequence[Fact], homes: Mapping[str, Home]) -> tuple[str, str]:
     if not area:
         raise Refusal("home", "neither lives nor is registered in this city")
     return lives, area
-
-
-def _chunks(things: Iterable[One]) -> Iterator[list[One]]:
-    rest = iter(things)
-    while some := list(islice(rest, CHUNK)):
-        yield some

@@ -17,7 +17,7 @@ from desk.registerfiles import Row
 from desk.words import WordsBox
 from events.civic import RegisterImported
 from events.errors import ConfigError
-from storage.city.appeals import entry_of_batch
+from storage.city.batches import entry_of_batch
 from storage.city.casequery import CaseQuery
 from storage.city.store import CityStore
 from tests.city_stage import COMMUNITY, GRID, IN_FAR, IN_GRID, SITE, CityStage

@@ -18,6 +18,7 @@ from events.civic import RegisterChanged, RegisterErased, RegisterImported, regi
 from events.errors import EventRefused, StorageError
 from events.events import AnyPayload, Event
 from events.ids import event_id
+from storage.city.batches import entry_of_batch
 from storage.city.engine import reading
 from storage.city.metadata import METADATA
 from storage.city.registers import (
@@ -27,7 +28,6 @@ from storage.city.registers import (
     PersonRow,
     VisitRow,
     entry_of,
-    entry_of_batch,
     packed,
 )
 from storage.city.store import CityStore

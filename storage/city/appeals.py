@@ -4,7 +4,6 @@ A batch is one object, encrypted as a whole under a key of its own, with cases a
 are not in it, but in objects of their own (`desk/words.py`). It is read once, when its event is projected.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -12,8 +11,8 @@ from sqlalchemy import Column, Connection, Engine, Index, String, Table, bindpar
 
 from city.cases import Case
 from events.civic import CaseStepped, RegisterImported
-from events.errors import StorageError
 from events.events import Event
+from storage.city.batches import opened_batch
 from storage.city.cases import CaseTables
 from storage.city.engine import merge, reading
 from storage.city.metadata import METADATA
@@ -36,11 +35,6 @@ LINKS = Table(
 Index("appeal_links_by_of", LINKS.c.of)
 
 _decoder = msgspec.msgpack.Decoder(Case)
-
-
-def entry_of_batch(key: str) -> str:
-    """The vault's entry that a batch is encrypted under."""
-    return f"batch:{key}"
 
 
 def packed(cases: Sequence[Case]) -> bytes:
@@ -101,12 +95,7 @@ class AppealTables:
             return [str(id_) for id_ in found.scalars()]
 
     def _import(self, connection: Connection, event: Event, data: RegisterImported) -> None:
-        sealed = self._objects.get(data.object)
-        if sealed is None:
-            raise StorageError(f"the batch {data.object} is not among the objects; put it back and go on")
-        if hashlib.sha256(sealed).hexdigest() != data.sha256:
-            raise Refused(event, f"the batch {data.object} is not what was imported: its SHA-256 is another")
-        plain = self._vault.open(entry_of_batch(data.object), sealed)
+        plain = opened_batch(event, data, self._objects, self._vault)
         if plain is None:  # erased on purpose: what was in it is not to come back
             return
         links: dict[str, str] = {}

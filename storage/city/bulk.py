@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Engine, Table, any_, cast, func, literal, select
@@ -14,6 +15,16 @@ Meaning = Callable[[Exception], StorageError]
 """What an error of the driver means for the store."""
 MEANING = "city_errors"
 """Option of a connection that has it."""
+
+
+One = TypeVar("One")
+
+
+def chunks(things: Iterable[One], size: int) -> Iterator[list[One]]:
+    """The things in lists of at most this many."""
+    rest = iter(things)
+    while chunk := list(islice(rest, size)):
+        yield chunk
 
 
 def is_postgres(connection: Connection | Engine) -> bool:

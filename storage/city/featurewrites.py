@@ -1,15 +1,15 @@
 """How features get into their table: in bulk, the database's quickest way, in the caller's transaction."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from sqlalchemy import Connection, select, update
 
 from city.features import Box, Feature, bounds, to_geojson
+from storage.city.bulk import chunks
 from storage.city.engine import change, driver, is_postgres, load
 from storage.city.featuretables import BOXES, CELL_BITS, FEATURES, LAYERS, NO_PLACE, layer_index
 from storage.city.hilbert import cells
@@ -17,16 +17,6 @@ from storage.city.hilbert import cells
 CHUNK = 20_000
 _SMALL = 10
 _KINDS = {str: "string", bool: "boolean", int: "number", float: "number", tuple: "array", list: "array"}
-
-
-One = TypeVar("One")
-
-
-def chunks(things: Iterable[One], size: int = CHUNK) -> Iterator[list[One]]:
-    """The things in lists of at most this many."""
-    rest = iter(things)
-    while chunk := list(islice(rest, size)):
-        yield chunk
 
 
 class Row(NamedTuple):
@@ -187,7 +177,7 @@ class LayerWriter:
     def put(self, features: Iterable[Feature]) -> int:
         """Make or replace features; answers how many are others than before. The last of an id counts."""
         changed = 0
-        for chunk in chunks(features):
+        for chunk in chunks(features, CHUNK):
             changed += self._put({feature.id: feature for feature in chunk})
         self._changed |= changed > 0
         return changed
@@ -195,7 +185,7 @@ class LayerWriter:
     def remove(self, ids: Iterable[str]) -> int:
         """Take features out; answers how many there were."""
         gone = 0
-        for chunk in chunks(ids):
+        for chunk in chunks(ids, CHUNK):
             seqs = sorted(known.seq for known in self._driver.known(self._number, chunk).values())
             if seqs and self._history:
                 self._driver.remember(seqs, self._valid_us)

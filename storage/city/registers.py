@@ -6,10 +6,8 @@ the care tags: without them nobody could be found, listed for a visit or counted
 all of its facts; the later one takes the place of the earlier.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import (
@@ -32,8 +30,9 @@ from sqlalchemy import (
 
 from city.housing import Fact, Home
 from events.civic import RegisterChanged, RegisterErased, RegisterImported
-from events.errors import StorageError
 from events.events import Event
+from storage.city.batches import fetched, opened_batch
+from storage.city.bulk import chunks
 from storage.city.engine import among, load, merge, reading
 from storage.city.metadata import METADATA
 from storage.city.refusal import Refused
@@ -179,17 +178,11 @@ _ENTRIES: dict[str, msgspec.msgpack.Decoder[Any]] = {
     HOME: msgspec.msgpack.Decoder(Home),
     VISIT: msgspec.msgpack.Decoder(VisitRow),
 }
-One = TypeVar("One")
 
 
 def entry_of(what: str, entry: str) -> str:
     """The vault's entry: a person's key seals the person's visits, too."""
     return f"person:{entry.partition('.')[0]}" if what in (PERSON, VISIT) else f"{what}:{entry}"
-
-
-def entry_of_batch(key: str) -> str:
-    """The vault's entry that a batch is encrypted under."""
-    return f"batch:{key}"
 
 
 def reference_of(vault: Vault, key: str) -> str:
@@ -247,10 +240,7 @@ class RegisterTables:
                 _erase(connection, [data.entry])
 
     def _import(self, connection: Connection, event: Event, data: RegisterImported) -> None:
-        sealed = self._fetched(data.object)
-        if hashlib.sha256(sealed).hexdigest() != data.sha256:
-            raise Refused(event, f"the batch {data.object} is not what was imported: its SHA-256 is another")
-        plain = self._vault.open(entry_of_batch(data.object), sealed)
+        plain = opened_batch(event, data, self._objects, self._vault)
         if plain is None:  # erased on purpose: what was in it is not to come back
             return
         try:
@@ -259,7 +249,7 @@ class RegisterTables:
             raise Refused(event, f"the batch {data.object} does not hold entries of {data.what}: {e}") from e
         if data.what == PERSON:
             rows.sort()  # in the order of the table: each page of it is touched once, not by chance
-        for some in _chunks(rows):
+        for some in chunks(rows, CHUNK):
             if data.what == PERSON:
                 put_persons(connection, self._opened(event, some))
             else:
@@ -274,7 +264,7 @@ class RegisterTables:
             raise Refused(event, f"a batch of persons does not hold their entries: {e}") from e
 
     def _change(self, connection: Connection, event: Event, data: RegisterChanged) -> None:
-        plain = self._vault.open(entry_of(data.what, data.entry), self._fetched(data.object))
+        plain = self._vault.open(entry_of(data.what, data.entry), fetched(self._objects, data.object))
         if plain is None:
             return
         try:
@@ -288,12 +278,6 @@ class RegisterTables:
         else:
             merge(connection, VISITS, VisitRow.__struct_fields__, [msgspec.structs.astuple(row)])
 
-    def _fetched(self, key: str) -> bytes:
-        body = self._objects.get(key)
-        if body is None:
-            raise StorageError(f"{key} is not among the objects; put it back and go on")
-        return body
-
     # -- questions
 
     def person(self, ref: str) -> PersonEntry | None:
@@ -305,7 +289,7 @@ class RegisterTables:
         """Entries with their facts, those that are there, by reference."""
         found: list[PersonEntry] = []
         with reading(self._engine) as connection:
-            for some in _chunks(refs):
+            for some in chunks(refs, CHUNK):
                 facts = facts_of(connection, some)
                 rows = connection.execute(
                     select(PERSONS).where(among(connection, PERSONS.c.ref, some)).order_by(PERSONS.c.ref)
@@ -317,7 +301,7 @@ class RegisterTables:
         """Blind index of an identity number -> reference, of those that are there."""
         found: dict[bytes, str] = {}
         with reading(self._engine) as connection:
-            for some in _chunks(blinds):
+            for some in chunks(blinds, CHUNK):
                 rows = connection.execute(
                     select(PERSONS.c.blind, PERSONS.c.ref).where(PERSONS.c.blind.in_(some))
                 )
@@ -360,7 +344,7 @@ class RegisterTables:
         """Homes by their codes, those that are there."""
         found: dict[str, Home] = {}
         with reading(self._engine) as connection:
-            for some in _chunks(homes):
+            for some in chunks(homes, CHUNK):
                 for row in connection.execute(select(HOMES).where(among(connection, HOMES.c.home, some))):
                     found[row.home] = Home(**row._mapping)
         return found
@@ -481,9 +465,3 @@ def _entry(row: Any, facts: tuple[Fact, ...]) -> PersonEntry:
         sealed=bytes(row.sealed),
         facts=facts,
     )
-
-
-def _chunks(things: Iterable[One]) -> Iterator[list[One]]:
-    rest = iter(things)
-    while some := list(islice(rest, CHUNK)):
-        yield some
