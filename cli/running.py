@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -17,25 +16,20 @@ from cli import settings as site_settings
 from cli.settings import Settings
 from events.clock import Clock, SystemClock
 from events.errors import ConfigError, LinliError
-from pipeline.supervisor import Child, Supervisor, ends_with_parent
+from pipeline.supervisor import Child, Supervisor, ends_with_parent, stops_on
 
 SITE = click.argument("site", type=click.Path(path_type=Path, dir_okay=False))
 
 
 def stop_on_signals(stop: threading.Event) -> None:
-    """SIGTERM and SIGINT ask for a drain; a second one changes nothing."""
-
-    def ask(_: int, __: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, ask)
+    """SIGTERM and SIGINT ask for a drain."""
+    stops_on(stop, signal.SIGTERM, signal.SIGINT)
 
 
 def as_child(stop: threading.Event) -> None:
     """A supervised process drains when its parent says so or is gone, not at the terminal's Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stops_on(stop, signal.SIGTERM)
     ends_with_parent(stop)
 
 

@@ -23,6 +23,7 @@ from events.media import parse_rfc3339, rfc3339
 from events.topics import FAMILIES, SHARES
 from pipeline.housekeeping import OURS
 from pipeline.replay import Difference, Replayer
+from pipeline.supervisor import stops_on
 from storage.journal import Journal
 from storage.logbus import LogBus
 
@@ -105,7 +106,8 @@ def _tail_kafka(loaded: Settings, clock: Clock, wanted: Wanted) -> None:
         from cli import tailing
     # Raised inside Kafka's client an interrupt can be lost: it is looked for between two polls.
     stop = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda *_: stop.set())
+    before = signal.getsignal(signal.SIGINT)
+    stops_on(stop, signal.SIGINT)
     try:
         with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
             tailing.tail(brokers, clock, wanted, stop)

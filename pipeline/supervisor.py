@@ -7,9 +7,11 @@ Children come and go while it runs (`add` and `remove`, from any thread). One th
 its own measure, is killed and started again.
 """
 
+import _thread
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -182,6 +184,17 @@ class Supervisor:
             child.started = now
             child.process = subprocess.Popen(child.argv, stdin=subprocess.PIPE)
         return code
+
+
+def stops_on(stop: threading.Event, *signals: signal.Signals) -> None:
+    """Each of the signals sets `stop`; a second one changes nothing.
+
+    Not from within the handler: that runs wherever the main thread happens to be, and where this is in
+    `stop.wait`, with the event's lock held, it would wait for itself for ever. Nor by `threading.Thread`,
+    which takes a lock of its own to start.
+    """
+    for one in signals:
+        signal.signal(one, lambda *_: _thread.start_new_thread(stop.set, ()))
 
 
 def ends_with_parent(stop: threading.Event) -> None:

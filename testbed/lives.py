@@ -9,7 +9,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
+
+from pipeline.supervisor import stops_on
 
 _FORK = multiprocessing.get_context("fork")
 
@@ -73,10 +74,6 @@ def die() -> None:
 
 def _live(work: Work) -> None:
     stop = threading.Event()
-
-    def ask(_: int, __: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, ask)
+    stops_on(stop, signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     work(stop)

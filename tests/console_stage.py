@@ -195,10 +195,14 @@ class Stage:
         for recorder in self._recorders:
             recorder.stop()
         self.server.stop()
-        self._stop.set()
-        self._projector.join()
+        self.project_no_more()
         self.journal.close()
         self.store.close()
+
+    def project_no_more(self) -> None:
+        """What happens from now on does not reach the store."""
+        self._stop.set()
+        self._projector.join()
 
     def _project(self) -> None:
         bus = LogBus(self.journal, self.clock)

@@ -24,7 +24,7 @@ from pipeline.holding import Holding, Plan
 from pipeline.membership import Membership
 from pipeline.seat import Seat
 from pipeline.shares import cameras_of, read_held
-from pipeline.supervisor import Child, Supervisor, ends_with_parent
+from pipeline.supervisor import Child, Supervisor, ends_with_parent, stops_on
 from storage.brokers import Brokers
 from storage.journal import Journal
 
@@ -41,7 +41,7 @@ def box(bootstrap: str, prefix: str, name: str, folder: Path, shares: int) -> in
     identity = journal.id
     journal.close()
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stops_on(stop, signal.SIGTERM)
     supervisor = Supervisor([], clock)
     program = [sys.executable, "-m", "tests.lightbox"]
 

@@ -1,6 +1,7 @@
 """The city's page in a real Chromium, with a real console and its desk behind it."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -318,7 +319,7 @@ def test_who_has_an_organisation_sees_its_cases_alone(seat: Callable[..., Seat],
     page = seat(stage, "roads").at()
     drawn(page)
     expect(page.locator("#case-list .case")).to_have_count(1)
-    assert page.locator("#map").get_attribute("data-cases") == "1"
+    expect(page.locator("#map")).to_have_attribute("data-cases", "1")
 
 
 def test_filters_and_a_link_to_a_case(seat: Callable[..., Seat], desk: CityStage) -> None:
@@ -327,7 +328,7 @@ def test_filters_and_a_link_to_a_case(seat: Callable[..., Seat], desk: CityStage
     expect(page.locator("#case h2")).to_have_text("To be found")
     page.keyboard.press("Escape")
     expect(page.locator("#case")).to_be_hidden()
-    assert page.url.endswith("/map")
+    expect(page).to_have_url(re.compile("/map$"))
     page.click("#scenarios [data-scenario=appeal]")
     expect(page.locator("#cases-empty")).to_have_text("Nothing to do here.")
     page.click("[data-show=overdue]")

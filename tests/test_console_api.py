@@ -378,6 +378,7 @@ def test_event_streams_are_bounded_and_given_back(stage: Stage) -> None:
 
 
 def test_a_store_that_cannot_be_read_is_said_and_survived(stage: Stage) -> None:
+    stage.project_no_more()
     stage.store.close()
     with stage.client() as client:
         assert client.get("/healthz").status_code == 503

@@ -29,6 +29,15 @@ time.sleep(float(sys.argv[2]))
 with open(sys.argv[3], "a") as order:
     order.write(Path(sys.argv[1]).name + "\\n")
 """
+HOLDING = """
+import os, signal, threading
+from pipeline.supervisor import stops_on
+stop = threading.Event()
+stops_on(stop, signal.SIGTERM)
+with stop._cond:  # as within stop.wait
+    os.kill(os.getpid(), signal.SIGTERM)
+raise SystemExit(0 if stop.wait(10) else "not set")
+"""
 SUPERVISOR = """
 import sys, threading
 from events.clock import SystemClock
@@ -235,3 +244,10 @@ def test_what_comes_first_comes_before_any_child_drains(tmp_path: Path) -> None:
         run.supervisor.first = lambda: removed.append(run.supervisor.remove(["worker"], 10))
     assert removed == [[]]
     assert (tmp_path / "order").read_text().split() == ["worker", "reader"]
+
+
+def test_a_signal_while_the_event_is_held_is_heard_and_hangs_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HOLDING], cwd=ROOT, timeout=30, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -15,10 +15,11 @@ function amount({ amount: n, kind }) {
 export class CaseView {
   // on: { shown(case), changed() }; may(right): what the box's own grant says.
   constructor(dialog, names, on, may) {
-    Object.assign(this, { dialog, names, on, may, one: null });
+    Object.assign(this, { dialog, names, on, may, one: null, looks: 0 });
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
     dialog.addEventListener("close", () => {
       this.one = null;
+      this.looks++;
       dialog.replaceChildren();
       history.replaceState(null, "", location.pathname);
     });
@@ -29,14 +30,17 @@ export class CaseView {
   }
 
   async look(id, said = "") {
+    const mine = ++this.looks; // an answer that comes after the next look, or after it was closed, is not shown
     let read;
     try {
       read = await Promise.all(["", "/steps", "/actions"].map((part) => getJson(path(id, part))));
     } catch (problem) {
+      if (mine !== this.looks) return;
       this.dialog.replaceChildren(this.head(t("caseFailed"), null), el("p", { class: "error said" }, problem.message));
       if (!this.dialog.open) this.dialog.showModal();
       return;
     }
+    if (mine !== this.looks) return;
     const [one, { items: steps }, { items: actions }] = read;
     Object.assign(this, { one, steps, actions, form: null });
     if (!this.dialog.open) this.dialog.showModal();
