@@ -39,8 +39,9 @@ from events.topics import KEPT
 from pipeline.casework import Above, Casework, casework_services
 from pipeline.projector import Aside, Projector
 from pipeline.service import Service
+from storage.city.master import make_master, read_master
 from storage.city.store import CityStore
-from storage.city.vault import Vault, make_master, read_master
+from storage.city.vault import Vault
 from storage.journal import Journal
 from storage.logbus import LogBus
 from storage.objects import FolderObjects

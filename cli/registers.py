@@ -60,7 +60,7 @@ def new_key(file: Path) -> None:
     with it and a backup everything can.
     """
     with wiring.city("linli registers"):
-        from storage.city.vault import fingerprint, make_master, read_master
+        from storage.city.master import fingerprint, make_master, read_master
     make_master(file)
     click.echo(f"{file}: a new master key, {fingerprint(read_master(file))}")
 

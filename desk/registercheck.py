@@ -275,7 +275,7 @@ def _tags(text: str) -> tuple[str, ...]:
 
 def getter(values: Mapping[str, str], headings: Mapping[str, str]) -> Callable[[str], Any]:
     """A field's text of a row."""
-    return _Texts({field: values.get(heading, "") for field, heading in headings.items()}).__getitem__
+    return _Texts(zip(headings, map(values.__getitem__, headings.values()), strict=True)).__getitem__
 
 
 class _Texts(dict[str, str]):

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,21 +26,24 @@ from events.errors import AccessDenied, ConfigError
 from events.events import AnyPayload
 from storage.city.batches import entry_of_batch
 from storage.city.bulk import chunks
-from storage.city.registers import (
+from storage.city.keys import Keys
+from storage.city.registerrows import (
     PERSON,
     PersonEntry,
     PersonRow,
-    RegisterTables,
     blind_of,
     entry_of,
     packed,
     reference_of,
+    sealed_rows,
 )
+from storage.city.registers import RegisterTables
 from storage.city.vault import Vault
 from storage.journal import Journal
 from storage.objects import Objects
 
-CHUNK = 5000
+CHUNK = 20_000
+"""Rows looked at together: references are random, the more, the fewer pages of the vault each one takes."""
 PART = 100_000
 """Entries of one batch, which is in memory as a whole: a larger import is several events."""
 PREFIX = "registers/"
@@ -145,7 +148,7 @@ class RegisterImport:
 
     def _batch(self, run: "_Run", purpose: str) -> str:
         rows, run.kept = run.kept, []
-        body = packed(rows, self._vault)
+        body = packed(rows)
         key = f"{PREFIX}{run.what}/{hashlib.sha256(body).hexdigest()[:32]}"
         sealed = self._vault.seal(entry_of_batch(key), body)
         self._objects.put(key, sealed)
@@ -195,24 +198,17 @@ class RegisterImport:
         """A building's jurisdiction."""
         return self._area_of(building)
 
-    def before(self, refs: Sequence[str]) -> dict[str, tuple[PersonEntry, PersonDoc | None]]:
+    def keys(self, refs: Sequence[str]) -> Keys:
+        """The keys of persons."""
+        return self._vault.keys([entry_of(PERSON, ref) for ref in refs])
+
+    def before(self, refs: Sequence[str], keys: Keys) -> dict[str, tuple[PersonEntry, PersonDoc | None]]:
         """What is there already; without words where the key was destroyed."""
         entries = self._tables.persons(refs)
-        plains = self._vault.open_many(
-            [entry_of(PERSON, e.ref) for e in entries], [e.sealed for e in entries]
-        )
+        plains = keys.open_many([entry_of(PERSON, e.ref) for e in entries], [e.sealed for e in entries])
         return {
             e.ref: (e, _decode(plain) if plain else None) for e, plain in zip(entries, plains, strict=True)
         }
-
-    def erased(self, refs: Sequence[str]) -> frozenset[str]:
-        """Of these references, those whose key was destroyed."""
-        names = {entry_of(PERSON, ref): ref for ref in refs}
-        return frozenset(names[name] for name in self._vault.erased(list(names)))
-
-    def seal(self, refs: Sequence[str], docs: Sequence[PersonDoc]) -> list[bytes]:
-        """The words of persons, each under its own key."""
-        return self._vault.seal_many([entry_of(PERSON, ref) for ref in refs], [_encode(doc) for doc in docs])
 
 
 class _Run:
@@ -224,7 +220,8 @@ class _Run:
         self.desk, self.actor, self.what, self.aside = desk, actor, what, aside
         self.origin, self._survey = of
         self._today = desk.today()
-        self.kept: list[PersonRow | Home] = []
+        self.kept: list[Any] = []
+        """Homes, or persons as a batch has them."""
         self.batches: list[str] = []
         self.rows = self.taken = self.unchanged = self.rejected = 0
         self.first: list[Rejected] = []
@@ -312,13 +309,14 @@ class _Run:
             except Refusal as e:
                 self._reject(row, e.field, e.why, headings)
         refs = [ref for _, ref, *_ in drafts]
-        before, erased = self.desk.before(refs), self.desk.erased(refs)
+        keys = self.desk.keys(refs)
+        before, erased = self.desk.before(refs, keys), keys.erased
         said = [draft.facts for *_, draft, _ in drafts] + [entry.facts for entry, _ in before.values()]
         homes = self.desk.homes(list({fact.home for facts in said for fact in facts} - {OUTSIDE}))
         chosen: list[tuple[str, Draft, bytes, tuple[Fact, ...], str, str]] = []
         for row, ref, draft, blind in drafts:
             try:
-                if ref in erased:
+                if erased and entry_of(PERSON, ref) in erased:
                     raise Refusal("", "this person was erased; somebody has to enter them anew, by hand")
                 entry, doc = before.get(ref, (None, None))
                 facts = _merged(entry.facts if entry else (), draft.facts)
@@ -334,19 +332,14 @@ class _Run:
         if self.aside is None:  # a dry run makes no keys
             self.taken += len(chosen)
             return
-        sealed = self.desk.seal([ref for ref, *_ in chosen], [draft.doc for _, draft, *_ in chosen])
-        self.kept += [
-            PersonRow(
-                ref=ref,
-                blind=blind,
-                area=area,
-                home=lives,
-                sealed=body,
-                facts=facts,
-                care=draft.care,
-            )
+        entries = [entry_of(PERSON, ref) for ref, *_ in chosen]
+        keys.make(entries)
+        sealed = keys.seal_many(entries, [_encode(draft.doc) for _, draft, *_ in chosen])
+        entered = [
+            PersonRow(ref=ref, blind=blind, area=area, home=lives, sealed=body, facts=facts, care=draft.care)
             for (ref, draft, blind, facts, lives, area), body in zip(chosen, sealed, strict=True)
         ]
+        self.kept += sealed_rows(keys, entered)
         self.taken += len(chosen)
 
 

@@ -16,14 +16,8 @@ from desk.registerfiles import write_csv
 from events.clock import Clock
 from events.errors import AccessDenied, MissingValue, NoSuchThing
 from events.events import Access
-from storage.city.registers import (
-    PERSON,
-    PersonEntry,
-    RegisterTables,
-    Sums,
-    blind_of,
-    entry_of,
-)
+from storage.city.registerrows import PERSON, PersonEntry, Sums, blind_of, entry_of
+from storage.city.registers import RegisterTables
 from storage.city.vault import Vault
 from storage.journal import Journal
 from storage.objects import Objects

@@ -19,7 +19,7 @@ from events.civic import RegisterChanged, RegisterErased, register_source
 from events.errors import MissingValue, NoSuchThing, NotShownYet, VersionConflict
 from events.events import AnyPayload, Event
 from events.ids import event_id
-from storage.city.registers import PERSON, VISIT, PersonRow, VisitRow, blind_of, entry_of, reference_of
+from storage.city.registerrows import PERSON, VISIT, PersonRow, VisitRow, blind_of, entry_of, reference_of
 
 __all__ = ["Registers", "Shown", "VisitShown"]
 

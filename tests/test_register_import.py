@@ -19,7 +19,7 @@ from events.errors import AccessDenied, ConfigError
 from pipeline.projector import catch_up
 from storage.city.engine import reading
 from storage.city.metadata import METADATA
-from storage.city.registers import PERSON, entry_of
+from storage.city.registerrows import PERSON, entry_of
 from storage.city.store import CityStore
 from storage.city.vault import Vault
 from storage.journal import Journal

@@ -14,7 +14,8 @@ from desk.registers import Registers
 from events.civic import RegisterChanged, register_source
 from events.events import Access
 from storage.city.engine import writing
-from storage.city.registers import PERSON, PersonRow, entry_of, put_persons
+from storage.city.registerrows import PERSON, PersonRow, entry_of
+from storage.city.registerwrites import put_persons
 from tests.city_stage import COMMUNITY, COMMUNITY2, FAR, GRID, GRID2, SITE, TOWN, CityStage
 
 ADMIN = Actor("importer", "administrator", "*")

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from events.errors import ConfigError, StorageError
-from storage.city.vault import MASTER_BYTES, Vault, make_master, read_master
+from storage.city.master import MASTER_BYTES, make_master, read_master
+from storage.city.vault import Vault
 
 MASTER = bytes(range(MASTER_BYTES))
 Opening = Callable[..., Vault]

@@ -18,7 +18,7 @@ from console.city.forms import Line, Text
 from console.problems import Problem
 from desk.registers import Registers, Shown, VisitShown
 from events.errors import MissingValue, NoSuchThing
-from storage.city.registers import Sums
+from storage.city.registerrows import Sums
 
 router = APIRouter(tags=["registers"])
 

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Engine, Table, any_, cast, func, literal, select
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, any_, cast, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from events.errors import StorageError
@@ -148,6 +148,21 @@ def among(connection: Connection, column: ColumnElement[str], values: Sequence[s
         return column == any_(func.array(select(listed.c.value).scalar_subquery()))
     listed = func.json_each(text).table_valued("value")
     return column.in_(select(listed.c.value))
+
+
+def found_by_bytes(
+    connection: Connection, key: Column[Any], value: Column[str], keys: Sequence[bytes]
+) -> list[tuple[bytes, str]]:
+    """Of the rows that have one of these keys: the key, and a column of text."""
+    names = f'"{key.name}", "{value.name}" FROM "{key.table.name}" WHERE "{key.name}"'
+    with driver(connection) as cursor:
+        if is_postgres(connection):
+            listed = "SELECT decode(value, 'hex') FROM json_array_elements_text(%s)"
+            text = msgspec.json.encode([one.hex() for one in keys]).decode()
+            cursor.execute(f"SELECT {names} = ANY(ARRAY({listed}))", (text,))
+        else:
+            cursor.execute(f"SELECT {names} IN ({','.join('?' * len(keys))})", list(keys))
+        return [(bytes(found), str(of)) for found, of in cursor.fetchall()]
 
 
 def mark(connection: Connection) -> str:

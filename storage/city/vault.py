@@ -14,39 +14,25 @@ is left anywhere is wrapped under the master key: `rewrap` under a new one and t
 it unreadable, too.
 """
 
-import base64
 import hmac
-import os
-import secrets
-import stat
 import threading
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import Column, Connection, LargeBinary, MetaData, String, Table, select, update
+from sqlalchemy import Column, LargeBinary, String, Table, select, update
 
 from events.errors import ConfigError, StorageError
 from ingest.credentials import Credentials
-from storage.city.engine import among, driver, is_postgres, opened, reading, upsert, writing
+from storage.city.engine import among, is_postgres, opened, reading, upsert, writing
+from storage.city.keys import KEYS, VAULT, Keys, unwrapped, wrapped_under
 
 if TYPE_CHECKING:
     from storage.pglink import Address
 
-VAULT = MetaData()
-KEYS = Table(
-    "vault_keys",
-    VAULT,
-    Column("entry", String(collation=None), primary_key=True),
-    Column("wrapped", LargeBinary),  # NULL: destroyed; the entry is never given another key
-    sqlite_with_rowid=False,
-)
 CHECK = Table(
     "vault_master",
     VAULT,
@@ -54,53 +40,9 @@ CHECK = Table(
     Column("value", LargeBinary, nullable=False),
 )
 
-MASTER_BYTES = 32
-_MARK = b"L1"
-_NONCE = 12
 _AT_ONCE = 5000
 _CHECKPOINTS = 50
 _PRAGMAS = ("synchronous = FULL", "secure_delete = ON")
-
-
-def make_master(path: Path) -> None:
-    """Make a master key in a new file of mode 600.
-
-    Raises:
-        ConfigError: the file is there already, or cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise ConfigError(f"{path} is there already; a vault's key is never overwritten") from None
-    except OSError as e:
-        raise ConfigError(f"{path} cannot be written: {e.strerror}") from None
-    with os.fdopen(file, "w") as out:
-        out.write(secrets.token_hex(MASTER_BYTES) + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-
-
-def read_master(path: Path) -> bytes:
-    """The master key in a file of mode 600: 64 hexadecimal digits.
-
-    Raises:
-        ConfigError: it is not there, others may read it, or it is none. Never shows what is in it.
-    """
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
-            raise ConfigError(f"others may read the vault's key {path}; run `chmod 600 {path}`")
-        master = bytes.fromhex(path.read_text().strip())
-    except OSError as e:
-        raise ConfigError(f"the vault's key {path} cannot be read: {e.strerror}") from None
-    except ValueError:
-        master = b""
-    if len(master) != MASTER_BYTES:
-        raise ConfigError(
-            f"{path} is no vault's key: it holds 64 hexadecimal digits; `linli registers key new` makes one"
-        )
-    return master
 
 
 class Vault:
@@ -147,24 +89,18 @@ class Vault:
 
     def seal_many(self, entries: Sequence[str], plains: Sequence[bytes]) -> list[bytes]:
         """As `seal`, each under its own entry's key; all keys are durable when this returns."""
-        keys = self._keys(entries)
-        nonces = os.urandom(_NONCE * len(entries))
-        sealed = []
-        for n, (entry, plain) in enumerate(zip(entries, plains, strict=True)):
-            nonce = nonces[n * _NONCE : (n + 1) * _NONCE]
-            sealed.append(_MARK + nonce + AESGCM(keys[entry]).encrypt(nonce, plain, entry.encode()))
-        return sealed
+        keys = self.keys(entries)
+        keys.make(entries)
+        return keys.seal_many(entries, plains)
 
     def open_many(self, entries: Sequence[str], sealed: Sequence[bytes]) -> list[bytes | None]:
         """As `open`, in the same order."""
-        keys: dict[str, bytes] = {}
-        with reading(self._engine) as connection:
-            for first in range(0, len(entries), _AT_ONCE):
-                keys |= self._known(connection, entries[first : first + _AT_ONCE])
-        return [
-            _opened(keys[entry], entry, body) if keys.get(entry) else None
-            for entry, body in zip(entries, sealed, strict=True)
-        ]
+        return self.keys(entries).open_many(entries, sealed)
+
+    def keys(self, entries: Sequence[str]) -> Keys:
+        """The keys of entries, held for as long as much is sealed and opened under them: the vault is asked
+        once."""
+        return Keys(self._engine, self._wrap, entries)
 
     def erase(self, entry: str) -> bool:
         """Destroy the entry's key for good; whether there was one. It never gets another.
@@ -212,14 +148,11 @@ class Vault:
             rows = connection.execute(select(KEYS).where(KEYS.c.wrapped.is_not(None))).fetchall()
             for first in range(0, len(rows), _AT_ONCE):
                 part = rows[first : first + _AT_ONCE]
-                upsert(
-                    connection,
-                    KEYS,
-                    [
-                        {"entry": entry, "wrapped": _wrapped(wrap, entry, self._unwrapped(entry, wrapped))}
-                        for entry, wrapped in part
-                    ],
-                )
+                again = [
+                    {"entry": entry, "wrapped": wrapped_under(wrap, entry, unwrapped(self._wrap, entry, key))}
+                    for entry, key in part
+                ]
+                upsert(connection, KEYS, again)
                 count += len(part)
             upsert(connection, CHECK, [{"name": "check", "value": _derived(master, b"check")}])
         self._wrap, self._blind = wrap, _derived(master, b"blind")
@@ -238,65 +171,6 @@ class Vault:
         if found is not None and not hmac.compare_digest(bytes(found), value):
             self.close()
             raise ConfigError(f"the vault {self._where} was begun with another key; give that one")
-
-    def _keys(self, entries: Sequence[str]) -> dict[str, bytes]:
-        """The keys of all entries, made where there are none."""
-        keys: dict[str, bytes] = {}
-        for first in range(0, len(entries), _AT_ONCE):
-            part = list(dict.fromkeys(entries[first : first + _AT_ONCE]))
-            with reading(self._engine) as connection:
-                found = self._known(connection, part)
-            if missing := sorted(entry for entry in part if entry not in found):
-                with writing(self._engine) as connection:
-                    found |= self._made(connection, missing)
-            keys |= found
-        if gone := next((entry for entry, key in keys.items() if not key), ""):
-            raise StorageError(
-                f"{gone.partition(':')[0]} {gone[:60]} was erased; what is new needs a new entry"
-            )
-        return keys
-
-    def _made(self, connection: Connection, entries: Sequence[str]) -> dict[str, bytes]:
-        """Keys for entries that had none; where another process was quicker, the one that it made."""
-        fresh = os.urandom(MASTER_BYTES * len(entries))
-        keys = {e: fresh[n * MASTER_BYTES : (n + 1) * MASTER_BYTES] for n, e in enumerate(entries)}
-        rows = {entry: _wrapped(self._wrap, entry, key) for entry, key in keys.items()}
-        with driver(connection) as cursor:
-            if is_postgres(connection):
-                cursor.execute(
-                    "INSERT INTO vault_keys SELECT key, decode(value, 'base64') FROM json_each_text(%s) "
-                    "ON CONFLICT DO NOTHING",
-                    (msgspec.json.encode(rows).decode(),),
-                )
-            else:
-                cursor.executemany(
-                    "INSERT INTO vault_keys VALUES (?, ?) ON CONFLICT DO NOTHING", list(rows.items())
-                )
-            alone = cursor.rowcount == len(rows)
-        return keys if alone else self._known(connection, entries)
-
-    def _known(self, connection: Connection, entries: Sequence[str]) -> dict[str, bytes]:
-        """Entry -> its key, b"" if it was erased; those without are not in it."""
-        with driver(connection) as cursor:
-            if is_postgres(connection):
-                cursor.execute(
-                    "SELECT entry, wrapped FROM vault_keys WHERE entry = ANY("
-                    "ARRAY(SELECT json_array_elements_text(%s)))",
-                    (msgspec.json.encode(entries).decode(),),
-                )
-            else:
-                marks = ",".join("?" * len(entries))
-                cursor.execute(
-                    f"SELECT entry, wrapped FROM vault_keys WHERE entry IN ({marks})", list(entries)
-                )
-            rows: list[Any] = cursor.fetchall()
-        return {entry: self._unwrapped(entry, wrapped) if wrapped else b"" for entry, wrapped in rows}
-
-    def _unwrapped(self, entry: str, wrapped: bytes) -> bytes:
-        try:
-            return self._wrap.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], entry.encode())
-        except InvalidTag:
-            raise StorageError(f"{self._where}: the key of {entry[:60]} is damaged") from None
 
     def _forget(self) -> None:
         """What was overwritten is in no file any more."""
@@ -322,25 +196,3 @@ class Vault:
 
 def _derived(master: bytes, what: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"linli vault " + what).derive(master)
-
-
-def _wrapped(wrap: AESGCM, entry: str, key: bytes) -> bytes:
-    nonce = os.urandom(_NONCE)
-    return nonce + wrap.encrypt(nonce, key, entry.encode())
-
-
-def _opened(key: bytes, entry: str, sealed: bytes) -> bytes:
-    start = len(_MARK) + _NONCE
-    if not sealed.startswith(_MARK) or len(sealed) < start + 16:
-        raise StorageError(f"what is kept of {entry[:60]} was not sealed by a vault, or is damaged")
-    try:
-        return AESGCM(key).decrypt(sealed[len(_MARK) : start], sealed[start:], entry.encode())
-    except InvalidTag:
-        raise StorageError(
-            f"what is kept of {entry[:60]} was sealed for another entry, or is damaged"
-        ) from None
-
-
-def fingerprint(master: bytes) -> str:
-    """A short name for a master key that tells nothing of it."""
-    return base64.b32encode(sha256(b"linli vault name" + master).digest()[:5]).decode().lower()
