@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +18,8 @@ from events.errors import EventRefused, StorageError
 from events.events import AlertCleared, AlertRaised, AlertUpdated, AnyPayload, Event, Judged
 from storage.city.engine import opened, writing
 from storage.city.features import FeatureTables, Layer, Was, Window
+from storage.city.featuretables import NO_PLACE
+from storage.city.featurewrites import Driver
 from storage.objects import FolderObjects
 
 SITE = "s"
@@ -191,6 +194,61 @@ def test_a_box_finds_what_touches_it_and_nothing_else(
     }  # fmt: skip
     assert set(map_.ids("unit", bbox=frame)) == wanted
     assert map_.tables.count("unit", Window(bbox=frame)) == len(wanted)
+
+
+@given(
+    points=st.lists(st.tuples(coordinate, coordinate), min_size=1, max_size=40),
+    box=st.tuples(coordinate, coordinate, st.integers(0, 40), st.integers(0, 40)),
+    size=st.integers(1, 7),
+)
+@settings(max_examples=25, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+def test_where_all_are_points_a_box_finds_those_in_it_page_by_page(
+    map_: Map, points: list[tuple[float, float]], box: tuple[float, float, int, int], size: int
+) -> None:
+    with writing(map_.engine) as connection:
+        map_.tables.remove(connection, "unit", [str(n) for n in range(40)])
+        map_.tables.put(connection, "unit", [thing(f"{n}", *at) for n, at in enumerate(points)])
+    west, south = box[:2]
+    frame = (west, south, west + box[2] / 8, south + box[3] / 8)
+    wanted = {
+        f"{n}" for n, (x, y) in enumerate(points) if frame[0] <= x <= frame[2] and frame[1] <= y <= frame[3]
+    }
+    found: list[str] = []
+    page = map_.tables.items("unit", Window(bbox=frame), size)
+    while True:
+        assert len(page.texts) <= size
+        found += [msgspec.json.decode(text)["id"] for text in page.texts]
+        if not page.next:
+            break
+        page = map_.tables.items("unit", Window(bbox=frame), size, page.next)
+    assert sorted(found) == sorted(wanted)
+    assert map_.tables.count("unit", Window(bbox=frame)) == len(wanted)
+
+
+def test_points_and_a_line_among_them_are_found_before_and_after_it_came(map_: Map) -> None:
+    map_.put("unit", thing("a", 117.0), thing("b", 117.5), thing("c", 118.0))
+    box = (117.4, 34.9, 117.6, 35.1)
+    assert map_.ids("unit", bbox=box) == ["b"]
+    line = {"type": "LineString", "coordinates": [[110.0, 35.0], [125.0, 35.0]]}
+    map_.put("unit", thing("road", geometry=line))
+    assert map_.ids("unit", bbox=box) == ["b", "road"]
+    with writing(map_.engine) as connection:
+        map_.tables.remove(connection, "unit", ["road"])
+    assert map_.ids("unit", bbox=box) == ["b"]
+
+
+def test_a_point_whose_cell_was_full_is_found(map_: Map, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Driver.last_in
+    full = (1 << 21) - 1
+
+    def last_in(self: Driver, firsts: list[int]) -> dict[int, int]:
+        return {first: first + full for first in firsts if not first & NO_PLACE} | real(self, firsts)
+
+    map_.put("unit", thing("first"))
+    monkeypatch.setattr(Driver, "last_in", last_in)
+    map_.put("unit", *(thing(f"late {n}", 117.0001) for n in range(3)))
+    assert map_.ids("unit", bbox=(116.9, 34.9, 117.1, 35.1)) == ["first", "late 0", "late 1", "late 2"]
 
 
 def test_places_where_both_sides_of_the_world_meet(map_: Map) -> None:

@@ -14,7 +14,7 @@ from city.duties import days_flaw, hours_flaw, on_duty
 from city.features import Feature, bounds, from_geojson, from_line, to_geojson, to_line
 from city.jurisdictions import Jurisdictions, code_flaw, level_of
 from events.errors import ConfigError
-from storage.city.hilbert import cells, distances
+from storage.city.hilbert import ORDER, cells, distances, runs
 
 
 def area(code: str, level: str, parent: str, box: tuple[float, float, float, float]) -> Feature:
@@ -186,3 +186,30 @@ def test_a_hilbert_curve_goes_through_each_cell_from_neighbour_to_neighbour() ->
     steps = np.abs(np.diff(x[order])) + np.abs(np.diff(y[order]))
     assert steps.max() == 1
     assert cells([(-180.0, -90.0, -180.0, -90.0), (180.0, 90.0, 180.0, 90.0)]).tolist()[0] == 0
+
+
+@given(
+    st.floats(-180, 180), st.floats(-90, 90), st.floats(0, 1), st.floats(0, 1), st.integers(0, 12),
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=20),
+)  # fmt: skip
+def test_runs_of_cells_hold_every_point_of_a_box(
+    x: float, y: float, w: float, h: float, scale: int, points: list[tuple[float, float]]
+) -> None:
+    box = (x, y, min(180.0, x + w * 360 / 4**scale), min(90.0, y + h * 180 / 3**scale))
+    found = runs([box])
+    assert found == sorted(found)
+    assert all(end < start for (_, end), (start, _) in pairwise(found))
+    assert len(found) <= 128
+    for a, b in points:
+        lon, lat = box[0] + a * (box[2] - box[0]), box[1] + b * (box[3] - box[1])
+        lon, lat = min(lon, box[2]), min(lat, box[3])
+        (cell,) = cells([(lon, lat, lon, lat)]).tolist()
+        assert any(first <= cell < end for first, end in found)
+
+
+def test_runs_of_a_small_box_are_not_much_more_than_it_is() -> None:
+    cell_lon, cell_lat = 360 / 2**ORDER, 180 / 2**ORDER
+    found = runs([(117.0, 35.0, 117.0 + 5.5 * cell_lon, 35.0 + 5.5 * cell_lat)])
+    assert sum(end - first for first, end in found) in (36, 42, 49)
+    whole = runs([(-180.0, -90.0, 0.0, 90.0), (0.0, -90.0, 180.0, 90.0)])
+    assert whole == [(0, 4**ORDER)]

@@ -147,7 +147,7 @@ class CaseWrites:
             for event in sorted({e.sequence: e for e in events}.values(), key=lambda e: e.sequence)
         ]
         merge(self._connection, EARLY, ("case", "version", "body"), early)
-        load(self._connection, STEPS, _STEP, folded.steps)
+        load(self._connection, STEPS, _STEP, sorted(folded.steps))  # near on the disk, too
         pairs = [
             (folded.before.get(id_), case)
             for id_, case in sorted(folded.after.items())

@@ -9,8 +9,9 @@ from sqlalchemy import Connection
 
 from city.features import Box
 from events.errors import StorageError
-from storage.city.engine import driver
-from storage.city.featuretables import BOXES, CELL_BITS, NO_PLACE
+from storage.city.engine import driver, is_postgres
+from storage.city.featuretables import BOXES, CELL_BITS, NO_PLACE, NOT_BY_CELL
+from storage.city.hilbert import runs
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,9 +62,12 @@ class Cluster(NamedTuple):
 class Query:
     """A window as SQL, for the one or the other database."""
 
-    def __init__(self, layer: Layer, window: Window, postgres: bool) -> None:
-        self._postgres = postgres
+    def __init__(self, connection: Connection, layer: Layer, window: Window) -> None:
+        self._connection = connection
+        self._postgres = postgres = is_postgres(connection)
         self._layer = layer.number
+        self._runs: list[tuple[int, int]] | None = None
+        """Numbers that the rows have, where these say where they are."""
         # With a box, SQLite is kept from the layer's other indexes: it thinks too well of them.
         self._parts = [f"{'+' * (window.bbox is not None and not postgres)}f.layer = {layer.number}"]
         self._values: list[Any] = []
@@ -78,15 +82,25 @@ class Query:
         if window.bbox is not None:
             self._inside(window.bbox)
 
-    def page(self, connection: Connection, after: int, limit: int, what: str) -> list[tuple[Any, ...]]:
+    def page(self, after: int, limit: int, what: str) -> list[tuple[Any, ...]]:
         """Columns of at most so many rows with numbers above `after`, in order."""
-        sql = f"SELECT {what} FROM city_features f WHERE {' AND '.join(self._parts)} AND f.seq > ? "
-        return self._rows(connection, f"{sql} ORDER BY f.seq LIMIT ?", [*self._values, after, limit])
+        sql = f"SELECT {what} FROM city_features f WHERE {' AND '.join(self._parts)} AND f.seq > ?"
+        if self._runs is None:
+            return self._rows(f"{sql} ORDER BY f.seq LIMIT ?", [*self._values, after, limit])
+        sql, found = f"{sql} AND f.seq < ? ORDER BY f.seq LIMIT ?", list[tuple[Any, ...]]()
+        for first, end in self._runs:
+            if end > after and len(found) < limit:
+                start = max(first - 1, after)
+                found += self._rows(sql, [*self._values, start, end, limit - len(found)])
+        return found
 
-    def count(self, connection: Connection) -> int:
+    def count(self) -> int:
         """How many boxes touch it."""
         sql = f"SELECT count(*) FROM city_features f WHERE {' AND '.join(self._parts)}"
-        return int(self._rows(connection, sql, self._values)[0][0])
+        if self._runs is None:
+            return int(self._rows(sql, self._values)[0][0])
+        sql = f"{sql} AND f.seq >= ? AND f.seq < ?"
+        return sum(int(self._rows(sql, [*self._values, *run])[0][0]) for run in self._runs)
 
     def thin(self, every: int = 1, least: tuple[float, float] = (0.0, 0.0)) -> "Query":
         """Of the features only each so manieth, and none smaller than this in both directions (degrees)."""
@@ -96,19 +110,21 @@ class Query:
             self._add("(f.x1 - f.x0 >= ? OR f.y1 - f.y0 >= ?)", *least)
         return self
 
-    def rim(self, connection: Connection, box: Box) -> list[tuple[int, str]]:
+    def rim(self, box: Box) -> list[tuple[int, str]]:
         """Number and text of what is neither a point nor wholly in the box: its box touches, it may not."""
+        if self._runs is not None:  # all are points
+            return []
         sql = (
             f"SELECT f.seq, f.body FROM city_features f WHERE {' AND '.join(self._parts)} "
             "AND NOT (f.x0 = f.x1 AND f.y0 = f.y1) "
             "AND NOT (f.x0 >= ? AND f.y0 >= ? AND f.x1 <= ? AND f.y1 <= ?)"
         )
-        return [(seq, body) for seq, body in self._rows(connection, sql, [*self._values, *box])]
+        return [(seq, body) for seq, body in self._rows(sql, [*self._values, *box])]
 
-    def _rows(self, connection: Connection, sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
+    def _rows(self, sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
         if self._postgres:
             sql = sql.replace("%", "%%").replace("?", "%s")
-        with driver(connection) as cursor:
+        with driver(self._connection) as cursor:
             cursor.execute(sql, values)
             found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
@@ -152,19 +168,27 @@ class Query:
         if self._postgres:
             env = "f.geom && ST_MakeEnvelope(?, ?, ?, ?, 4326)"
             self._add(f"({' OR '.join([env] * len(halves))})", *(v for half in halves for v in half))
-            touches = "f.x0 <= ? AND f.x1 >= ? AND f.y0 <= ? AND f.y1 >= ?"
+        elif self._by_cell():
+            base = self._layer << 54
+            self._runs = [(base | a << CELL_BITS, base | b << CELL_BITS) for a, b in runs(halves)]
         else:
             one = f"SELECT id FROM {BOXES} WHERE x1 >= ? AND x0 <= ? AND y1 >= ? AND y0 <= ? AND l0 = ?"
             self._add(
                 f"f.seq IN ({' UNION '.join([one] * len(halves))})",
                 *(v for w, s, e, n in halves for v in (w, e, s, n, self._layer)),
             )
-            touches = "f.x0 <= ? AND f.x1 >= ? AND f.y0 <= ? AND f.y1 >= ?"
-        # Both indexes work with rounded boxes, a little larger than they are.
+        # All indexes work with rounded boxes, a little larger than they are.
+        touches = "f.x0 <= ? AND f.x1 >= ? AND f.y0 <= ? AND f.y1 >= ?"
         self._add(
             f"({' OR '.join([f'({touches})'] * len(halves))})",
             *(v for w, s, e, n in halves for v in (e, w, n, s)),
         )
+
+    def _by_cell(self) -> bool:
+        """Whether everything in the layer is a point in the cell that its number begins with: then runs of
+        numbers are read, which lie together, instead of one row here and one there (half the time)."""
+        sql = f"SELECT 1 FROM city_features WHERE layer = ? AND {NOT_BY_CELL} LIMIT 1"
+        return not self._rows(sql, [self._layer])
 
 
 def clusters(connection: Connection, layer: Layer) -> list[Cluster]:

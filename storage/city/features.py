@@ -11,6 +11,7 @@ import hashlib
 import io
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -59,7 +60,6 @@ class FeatureTables:
     def __init__(self, engine: Engine, objects: Objects) -> None:
         self._engine = engine
         self._objects = objects
-        self._postgres = engine.dialect.name == "postgresql"
         self._lock = threading.Lock()
         self._tree = (-1, Jurisdictions(()))
 
@@ -172,12 +172,12 @@ class FeatureTables:
         start = token(after)
         if known is None:
             return Page([], "")
-        query = Query(known, window, self._postgres)
         with reading(self._engine) as connection:
+            query = Query(connection, known, window)
             if window.bbox is None:
-                rows = query.page(connection, start, limit + 1, "f.seq, f.body")
+                rows = query.page(start, limit + 1, "f.seq, f.body")
             else:
-                rows = self._within(connection, query, window.bbox, start, limit)
+                rows = _within(query, window.bbox, start, limit)
         more = str(rows[limit - 1][0]) if len(rows) > limit else ""
         return Page([row[1] for row in rows[:limit]], more)
 
@@ -188,40 +188,25 @@ class FeatureTables:
             return 0
         if window == Window():
             return known.count
-        query = Query(known, window, self._postgres)
         with reading(self._engine) as connection:
-            found = query.count(connection)
+            query = Query(connection, known, window)
+            found = query.count()
             if window.bbox is not None:
-                found -= len(outside(query.rim(connection, window.bbox), window.bbox))
+                found -= len(outside(query.rim(window.bbox), window.bbox))
         return found
-
-    def _within(
-        self, connection: Connection, query: Query, box: Box, start: int, limit: int
-    ) -> list[tuple[Any, ...]]:
-        """Rows that touch the box itself, not only with the boxes around them; one more than `limit`."""
-        found: list[tuple[Any, ...]] = []
-        away: set[int] | None = None
-        while True:
-            rows = query.page(connection, start, limit + 1, "f.seq, f.body, f.x0 = f.x1 AND f.y0 = f.y1")
-            if away is None:
-                away = set() if all(row[2] for row in rows) else outside(query.rim(connection, box), box)
-            found += [row for row in rows if row[0] not in away]
-            if len(rows) <= limit or len(found) > limit:
-                return found[: limit + 1]
-            start = rows[-1][0]
 
     def drawn(self, layer: Layer, window: Window, most: int, least: tuple[float, float]) -> Drawn:
         """For a drawing: all of a window if they are at most so many, else those of at least this size."""
         with reading(self._engine) as connection:
-            found = Query(layer, window, self._postgres).count(connection)
-            query = Query(layer, window, self._postgres).thin(least=least if found > most else (0.0, 0.0))
-            return Drawn([row[0] for row in query.page(connection, -1, most, "f.body")], found)
+            found = Query(connection, layer, window).count()
+            query = Query(connection, layer, window).thin(least=least if found > most else (0.0, 0.0))
+            return Drawn([row[0] for row in query.page(-1, most, "f.body")], found)
 
     def sampled(self, layer: Layer, window: Window, every: int, most: int) -> list[str]:
         """For a drawing: each so manieth of a window."""
         with reading(self._engine) as connection:
-            query = Query(layer, window, self._postgres).thin(every)
-            return [row[0] for row in query.page(connection, -1, most, "f.body")]
+            query = Query(connection, layer, window).thin(every)
+            return [row[0] for row in query.page(-1, most, "f.body")]
 
     def clusters(self, layer: Layer) -> list[Cluster]:
         """For a drawing from afar: where about how many features are."""
@@ -330,6 +315,20 @@ class FeatureTables:
             tree = Jurisdictions(from_geojson(JURISDICTION, row.body) for row in rows)
             self._tree = (changes, tree)
         return tree
+
+
+def _within(query: Query, box: Box, start: int, limit: int) -> list[tuple[Any, ...]]:
+    """Rows that touch the box itself, not only with the boxes around them; one more than `limit`."""
+    found: list[tuple[Any, ...]] = []
+    away: set[int] | None = None
+    while True:
+        rows = query.page(start, limit + 1, "f.seq, f.body, f.x0 = f.x1 AND f.y0 = f.y1")
+        if away is None:
+            away = set() if all(map(itemgetter(2), rows)) else outside(query.rim(box), box)
+        found += [row for row in rows if row[0] not in away] if away else rows
+        if len(rows) <= limit or len(found) > limit:
+            return found[: limit + 1]
+        start = rows[-1][0]
 
 
 def _in_layer(name: str, *columns: Column[Any]) -> Select[Any]:

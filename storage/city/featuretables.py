@@ -2,8 +2,8 @@
 
 A feature's `seq` puts what is near on the ground near on the disk: layer (9 bits), a bit that is set if it
 has no place, cell along a Hilbert curve (32), number within the cell (21). The index by place is an R*Tree
-in SQLite, with the layer as third dimension; in PostgreSQL a PostGIS geometry made from the text, and a GiST
-index for each layer.
+in SQLite, with the layer as third dimension (where a layer has points alone, their numbers are enough); in
+PostgreSQL a PostGIS geometry made from the text, and a GiST index for each layer.
 """
 
 from typing import Any
@@ -88,7 +88,12 @@ VERDICTS = Table(
 
 BOXES = "city_feature_boxes"
 
-_SQLITE = (f"CREATE VIRTUAL TABLE IF NOT EXISTS {BOXES} USING rtree(id, x0, x1, y0, y1, l0, l1)",)
+NOT_BY_CELL = f"x0 IS NOT NULL AND (x1 > x0 OR y1 > y0 OR (seq & {NO_PLACE}) <> 0)"
+"""Of features with a place: those that reach beyond the cell in their number, or whose cell was full."""
+_SQLITE = (
+    f"CREATE VIRTUAL TABLE IF NOT EXISTS {BOXES} USING rtree(id, x0, x1, y0, y1, l0, l1)",
+    f"CREATE INDEX IF NOT EXISTS city_features_not_by_cell ON city_features (layer) WHERE {NOT_BY_CELL}",
+)
 _POSTGRES = (
     "ALTER TABLE city_features ADD COLUMN IF NOT EXISTS geom geometry(Geometry, 4326) "
     "GENERATED ALWAYS AS (ST_SetSRID(ST_GeomFromGeoJSON(body::json ->> 'geometry'), 4326)) STORED",

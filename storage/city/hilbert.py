@@ -1,5 +1,7 @@
 """Numbers along a Hilbert curve: what is near in number is near on the ground, and lies near on the disk."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,10 +33,44 @@ def distances(x: NDArray[np.int64], y: NDArray[np.int64], order: int) -> NDArray
     return found
 
 
+def runs(boxes: Sequence[Box], most: int = 128) -> list[tuple[int, int]]:
+    """Ranges of cells, [first, end), in order, that hold every point of the boxes, and some around them.
+
+    Args:
+        boxes: west <= east.
+        most: of squares that each box is covered with; the larger the box, the larger they are.
+    """
+    found: list[tuple[int, int]] = []
+    for box in boxes:
+        west, south, east, north = box
+        for order in range(ORDER, -1, -1):
+            x, y = _cell(np.array([west, east]), np.array([south, north]), order)
+            if (x[1] - x[0] + 1) * (y[1] - y[0] + 1) <= most:
+                break
+        x, y = np.meshgrid(np.arange(x[0], x[1] + 1), np.arange(y[0], y[1] + 1))
+        below = 2 * (ORDER - order)  # a square's number begins those of all squares in it
+        for first in distances(x.ravel(), y.ravel(), order).tolist():
+            found.append((first << below, (first + 1) << below))
+    joined: list[tuple[int, int]] = []
+    for first, end in sorted(found):
+        if joined and first <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((first, end))
+    return joined
+
+
 def cells(boxes: "NDArray[np.float64] | list[Box]", order: int = ORDER) -> NDArray[np.int64]:
     """Number of the cell in which the middle of each box (west, south, east, north) lies."""
     box = np.asarray(boxes, np.float64).reshape(-1, 4)
+    return distances(*_cell((box[:, 0] + box[:, 2]) / 2, (box[:, 1] + box[:, 3]) / 2, order), order)
+
+
+def _cell(
+    lon: NDArray[np.float64], lat: NDArray[np.float64], order: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     count = 1 << order
-    x = np.clip(((box[:, 0] + box[:, 2]) / 2 + 180) / 360 * count, 0, count - 1).astype(np.int64)
-    y = np.clip(((box[:, 1] + box[:, 3]) / 2 + 90) / 180 * count, 0, count - 1).astype(np.int64)
-    return distances(x, y, order)
+    return (
+        np.clip((lon + 180) / 360 * count, 0, count - 1).astype(np.int64),
+        np.clip((lat + 90) / 180 * count, 0, count - 1).astype(np.int64),
+    )

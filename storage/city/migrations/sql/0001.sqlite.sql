@@ -323,6 +323,8 @@ CREATE UNIQUE INDEX city_features_one_layer_id ON city_features (layer, id);
 
 CREATE VIRTUAL TABLE IF NOT EXISTS city_feature_boxes USING rtree(id, x0, x1, y0, y1, l0, l1);
 
+CREATE INDEX IF NOT EXISTS city_features_not_by_cell ON city_features (layer) WHERE x0 IS NOT NULL AND (x1 > x0 OR y1 > y0 OR (seq & 9007199254740992) <> 0);
+
 CREATE TABLE city_features_before (
 	number INTEGER NOT NULL,
 	layer INTEGER NOT NULL,
