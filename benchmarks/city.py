@@ -47,7 +47,7 @@ LIMITS: dict[str, tuple[str, ...]] = {
     "rss_mib": ("serve", "rss_mib"),
 }
 SERVER = {"shared_buffers": "2GB", "max_wal_size": "8GB", "checkpoint_timeout": "15min"}
-"""What PostgreSQL's manual advises for bulk loads, instead of what it is shipped with for the smallest box."""
+"""As PostgreSQL's manual advises for many rows at once, not as it is shipped, for the smallest machine."""
 AT_LEAST = {"persons_per_s": 10_000.0, "events_per_s": 10_000.0}
 AT_MOST = {"bbox_p95_ms": 50.0, "overdue_p95_ms": 20.0, "closure_p95_ms": 300.0, "rss_mib": 1024.0}
 
