@@ -8,9 +8,11 @@ that has ended. Nothing of the batch can be read without the vault, and none of 
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -26,6 +28,7 @@ from events.errors import AccessDenied, ConfigError
 from events.events import AnyPayload
 from storage.city.batches import entry_of_batch
 from storage.city.bulk import chunks
+from storage.city.features import FeatureTables
 from storage.city.keys import Keys
 from storage.city.registerrows import (
     PERSON,
@@ -127,17 +130,22 @@ class RegisterImport:
         aside = RejectFile(rejects or path.with_name(f"{path.stem}.rejected.csv"))
         run = _Run(self, actor, what, (path.name, survey), None if dry else aside)
         try:
-            headings: dict[str, str] | None = None
-            for rows in chunks(read(path), CHUNK):
-                if headings is None:
-                    try:
-                        headings = check.columns(list(rows[0].values), fields, mapping or {})
-                    except Refusal as e:
-                        raise ConfigError(f"{path.name}: {e.why}") from None
-                run.take(rows, headings)
-                progress(len(rows))
-                if not dry and len(run.kept) >= PART:
-                    run.batches.append(self._batch(run, purpose))
+            # Rows are read and checked while the database is asked about those before them.
+            with ThreadPoolExecutor(1, thread_name_prefix="import") as other:
+                before: Future[None] | None = None
+                for rows in chunks(read(path), CHUNK):
+                    if not run.headings:
+                        try:
+                            run.headings = check.columns(list(rows[0].values), fields, mapping or {})
+                        except Refusal as e:
+                            raise ConfigError(f"{path.name}: {e.why}") from None
+                    checked = run.checked(rows)
+                    if before is not None:
+                        before.result()
+                    before = other.submit(self._settle, run, checked, purpose)
+                    progress(len(rows))
+                if before is not None:
+                    before.result()
             if not dry and run.kept:
                 run.batches.append(self._batch(run, purpose))
         finally:
@@ -145,6 +153,11 @@ class RegisterImport:
         if run.batches:
             self._journal.flush()
         return run.report()
+
+    def _settle(self, run: "_Run", checked: "_Checked", purpose: str) -> None:
+        run.settle(checked)
+        if run.aside is not None and len(run.kept) >= PART:
+            run.batches.append(self._batch(run, purpose))
 
     def _batch(self, run: "_Run", purpose: str) -> str:
         rows, run.kept = run.kept, []
@@ -203,12 +216,20 @@ class RegisterImport:
         return self._vault.keys([entry_of(PERSON, ref) for ref in refs])
 
     def before(self, refs: Sequence[str], keys: Keys) -> dict[str, tuple[PersonEntry, PersonDoc | None]]:
-        """What is there already; without words where the key was destroyed."""
-        entries = self._tables.persons(refs)
+        """What is there already (nothing of whom there was no key for); without words where the key was
+        destroyed."""
+        entries = self._tables.persons([ref for ref in refs if entry_of(PERSON, ref) in keys])
         plains = keys.open_many([entry_of(PERSON, e.ref) for e in entries], [e.sealed for e in entries])
         return {
             e.ref: (e, _decode(plain) if plain else None) for e, plain in zip(entries, plains, strict=True)
         }
+
+
+class _Checked(NamedTuple):
+    """Rows that were looked at one by one: with what they say, or why they cannot be taken."""
+
+    good: list[tuple[Row, Any]]
+    bad: list[tuple[Row, Refusal]]
 
 
 class _Run:
@@ -220,6 +241,8 @@ class _Run:
         self.desk, self.actor, self.what, self.aside = desk, actor, what, aside
         self.origin, self._survey = of
         self._today = desk.today()
+        self.headings: Mapping[str, str] = {}
+        """Field -> the file's heading."""
         self.kept: list[Any] = []
         """Homes, or persons as a batch has them."""
         self.batches: list[str] = []
@@ -230,12 +253,38 @@ class _Run:
         self._seen: dict[str, int] = {}
         """Reference or code -> the row that it came in."""
 
-    def take(self, rows: Sequence[Row], headings: Mapping[str, str]) -> None:
-        self.rows += len(rows)
+    def checked(self, rows: Sequence[Row]) -> "_Checked":
+        """Each row by itself. Touches nothing of the run, so that it goes on beside `settle`."""
+        good: list[tuple[Row, Any]] = []
+        bad: list[tuple[Row, Refusal]] = []
+        for row in rows:
+            try:
+                if row.problem:
+                    raise Refusal("", row.problem)
+                get = check.getter(row.values, self.headings)
+                good.append((row, self._person(get) if self.what == PERSON else self._home(get)))
+            except Refusal as e:
+                bad.append((row, e))
+        return _Checked(good, bad)
+
+    def settle(self, checked: "_Checked") -> None:
+        """What follows from what is there already; what is left is kept for the batch."""
+        self.rows += len(checked.good) + len(checked.bad)
+        for row, refusal in checked.bad:
+            self._reject(row, refusal)
         if self.what == PERSON:
-            self._persons(rows, headings)
+            self._persons(checked.good)
         else:
-            self._homes(rows, headings)
+            self._homes(checked.good)
+
+    def _person(self, get: Callable[[str], Any]) -> tuple[Draft, bytes]:
+        draft = check.person(get)
+        if draft.doc.born > self._today:
+            raise Refusal("born", f"born on {draft.doc.born}, which is still to come")
+        return draft, self.desk.blind(draft.doc.identity)
+
+    def _home(self, get: Callable[[str], Any]) -> Home:
+        return check.home(get, self.desk.area_of)
 
     def report(self) -> Report:
         return Report(
@@ -248,8 +297,9 @@ class _Run:
             first=tuple(self.first),
         )
 
-    def _reject(self, row: Row, field: str, why: str, headings: Mapping[str, str]) -> None:
-        rejected = Rejected(row=row.number, field=headings.get(field, field), why=why)
+    def _reject(self, row: Row, refusal: Refusal) -> None:
+        field = self.headings.get(refusal.field, refusal.field)
+        rejected = Rejected(row=row.number, field=field, why=refusal.why)
         self.rejected += 1
         if len(self.first) < 20:
             self.first.append(rejected)
@@ -261,19 +311,15 @@ class _Run:
         if before != row.number:
             raise Refusal("", f"{what} is in row {before} already; a file says it once")
 
-    def _homes(self, rows: Sequence[Row], headings: Mapping[str, str]) -> None:
+    def _homes(self, read: Sequence[tuple[Row, Home]]) -> None:
         found: list[Home] = []
-        for row in rows:
+        for row, home in read:
             try:
-                if row.problem:
-                    raise Refusal("", row.problem)
-                home = check.home(check.getter(row.values, headings), self.desk.area_of)
                 self._may(home.area)
                 self._once(home.home, row, f"the home {home.home}")
+                found.append(home)
             except Refusal as e:
-                self._reject(row, e.field, e.why, headings)
-                continue
-            found.append(home)
+                self._reject(row, e)
         there = self.desk.homes([home.home for home in found])
         new = [home for home in found if there.get(home.home) != home]
         self.unchanged += len(found) - len(new)
@@ -287,27 +333,16 @@ class _Run:
         if why:
             raise Refusal("", why)
 
-    def _persons(self, rows: Sequence[Row], headings: Mapping[str, str]) -> None:
-        read: list[tuple[Row, Draft, bytes]] = []
-        for row in rows:
-            try:
-                if row.problem:
-                    raise Refusal("", row.problem)
-                draft = check.person(check.getter(row.values, headings))
-                if draft.doc.born > self._today:
-                    raise Refusal("born", f"born on {draft.doc.born}, which is still to come")
-                read.append((row, draft, self.desk.blind(draft.doc.identity)))
-            except Refusal as e:
-                self._reject(row, e.field, e.why, headings)
-        known = self.desk.known([blind for _, _, blind in read if blind])  # entered by hand, too
+    def _persons(self, read: Sequence[tuple[Row, tuple[Draft, bytes]]]) -> None:
+        known = self.desk.known([blind for _, (_, blind) in read if blind])  # entered by hand, too
         drafts: list[tuple[Row, str, Draft, bytes]] = []
-        for row, draft, blind in read:
+        for row, (draft, blind) in read:
             ref = known.get(blind) or self.desk.reference(draft, self._survey)
             try:
                 self._once(ref, row, "the same person")
                 drafts.append((row, ref, draft, blind))
             except Refusal as e:
-                self._reject(row, e.field, e.why, headings)
+                self._reject(row, e)
         refs = [ref for _, ref, *_ in drafts]
         keys = self.desk.keys(refs)
         before, erased = self.desk.before(refs, keys), keys.erased
@@ -323,7 +358,7 @@ class _Run:
                 lives, area = _place(facts, homes)
                 self._may(area)
             except Refusal as e:
-                self._reject(row, e.field, e.why, headings)
+                self._reject(row, e)
                 continue
             if entry is not None and (doc, entry.facts, entry.care) == (draft.doc, facts, draft.care):
                 self.unchanged += 1
@@ -341,6 +376,17 @@ class _Run:
         ]
         self.kept += sealed_rows(keys, entered)
         self.taken += len(chosen)
+
+
+def areas_of(features: FeatureTables) -> Callable[[str], str]:
+    """A building's jurisdiction by the map, each asked for once."""
+
+    @cache
+    def area_of(building: str) -> str:
+        feature = features.get("building", building)
+        return feature.area if feature is not None else ""
+
+    return area_of
 
 
 def _merged(before: tuple[Fact, ...], new: Iterable[Fact]) -> tuple[Fact, ...]:

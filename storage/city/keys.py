@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Column, Connection, Engine, LargeBinary, MetaData, String, Table
+from sqlalchemy import Column, Connection, Engine, Index, LargeBinary, MetaData, String, Table
 
 from events.errors import StorageError
 from storage.city.bulk import chunks
@@ -23,6 +23,13 @@ KEYS = Table(
     Column("entry", String(collation=None), primary_key=True),
     Column("wrapped", LargeBinary),  # NULL: destroyed; the entry is never given another key
     sqlite_with_rowid=False,
+)
+
+Index(
+    "vault_keys_destroyed",
+    KEYS.c.entry,
+    sqlite_where=KEYS.c.wrapped.is_(None),
+    postgresql_where=KEYS.c.wrapped.is_(None),
 )
 
 KEY_BYTES = 32
@@ -46,6 +53,10 @@ class Keys:
         if entries:
             with reading(engine) as connection:
                 self._keys = self._known(connection, entries)
+
+    def __contains__(self, entry: str) -> bool:
+        """Whether it has, or had, a key."""
+        return entry in self._keys
 
     @property
     def erased(self) -> frozenset[str]:
