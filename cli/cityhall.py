@@ -26,7 +26,8 @@ from desk.cases import CaseDesk
 from desk.days import live
 from desk.hotlineimport import HotlineImport
 from desk.mapimport import MapDesk
-from desk.registerimport import RegisterImport
+from desk.registerimport import RegisterImport, areas_of
+from desk.registers import Registers
 from desk.upstream import Upstream
 from desk.upstreamfiles import FilesUpstream
 from desk.upstreamhttp import HttpUpstream
@@ -147,9 +148,25 @@ def parts(settings: Settings, hall: Hall, clock: Clock) -> CityParts:
         calendar=hall.calendar,
         cases=desk,
         words=hall.words,
+        services=services_of(settings),
         rating_rules=ratingsfile.load(settings.path.parent / section.ratings) if section.ratings else None,
         open311_public=section.open311_public,
     )
+
+
+def retention(settings: Settings, hall: Hall) -> CaseRetention:
+    """How long words of persons are kept. Raises ConfigError: it names a scenario that the site has not."""
+    section = settings.file.city
+    if strange := next((name for name in section.keep_years_of if name not in hall.packs), ""):
+        known = ", ".join(hall.packs)
+        raise ConfigError(f"[city] keep_years_of names {strange!r}; the site's scenarios are {known}")
+    return CaseRetention(keep_years=section.keep_years, scenarios=section.keep_years_of)
+
+
+def services_of(settings: Settings) -> categories.Services:
+    """What citizens may ask for. Raises ConfigError: the file cannot be used."""
+    own = settings.file.city.services
+    return categories.load(settings.path.parent / own) if own else categories.shipped()
 
 
 def services(settings: Settings, hall: Hall, clock: Clock) -> list[Service]:
@@ -166,8 +183,7 @@ def services(settings: Settings, hall: Hall, clock: Clock) -> list[Service]:
         clock=clock,
         site=settings.file.site.id,
     )
-    retention = CaseRetention(keep_years=settings.file.city.keep_years)
-    moving = casework_services(casework, retention, _above(settings, clock))
+    moving = casework_services(casework, retention(settings, hall), _above(settings, clock))
     projector = Projector(
         bus, hall.store, clock, group=GROUP, families=CITY_FAMILIES, aside=_aside(settings, hall, clock)
     )
@@ -232,18 +248,20 @@ def enter_cameras(settings: Settings, hall: Hall, clock: Clock) -> int:
     return changed
 
 
+def register_desk(settings: Settings, hall: Hall, clock: Clock) -> Registers:
+    """The desk over population and housing; what is looked at is noted as the command line's."""
+    site = settings.file.site.id
+    parts = hall.journal, hall.store.registers, hall.objects, hall.vault, clock
+    return Registers(
+        site, *parts, lambda access: hall.journal.note(f"/{site}/box/cli", access, clock.wall_us())
+    )
+
+
 def register_import(settings: Settings, hall: Hall, clock: Clock) -> RegisterImport:
     """The importer of registers; a building's jurisdiction is the map's."""
-    known: dict[str, str] = {}
-
-    def area_of(building: str) -> str:
-        if building not in known:
-            feature = hall.store.features.get("building", building)
-            known[building] = feature.area if feature is not None else ""
-        return known[building]
-
-    tables, site = hall.store.registers, settings.file.site.id
-    return RegisterImport(site, hall.journal, tables, hall.objects, hall.vault, clock, area_of)
+    store, site = hall.store, settings.file.site.id
+    parts = hall.journal, store.registers, hall.objects, hall.vault, clock
+    return RegisterImport(site, *parts, areas_of(store.features))
 
 
 def hotline_import(settings: Settings, hall: Hall, clock: Clock) -> HotlineImport:
@@ -256,7 +274,7 @@ def hotline_import(settings: Settings, hall: Hall, clock: Clock) -> HotlineImpor
         raise ConfigError(f"{settings.path} has no scenario appeal; add it to [city] packs")
     pack, site = hall.packs["appeal"], settings.file.site.id
     parts = hall.journal, hall.store, hall.objects, hall.vault, clock
-    return HotlineImport(*parts, site, pack, hall.calendar, categories.shipped())
+    return HotlineImport(*parts, site, pack, hall.calendar, services_of(settings))
 
 
 def map_desk(settings: Settings, hall: Hall, clock: Clock) -> MapDesk:
@@ -296,6 +314,7 @@ def run(settings: Settings, clock: Clock, stop: threading.Event) -> None:
         running = services(settings, hall, clock)
         for service in reversed(running):  # the projector first: the others ask what is there
             service.start()
+        register_desk(settings, hall, clock).finish("desk")
         entered = False
         while not stop.wait(0.5):
             if not entered and len(hall.store.features.jurisdictions()):

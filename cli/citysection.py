@@ -1,5 +1,6 @@
 """The table [city] of the site file: the desk over one map, two databases and three scenarios."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -50,10 +51,15 @@ class CitySection(Section, frozen=True, kw_only=True):
     vault_key: str = ""
     """File (mode 600) with the master key of what is said of persons, relative to the site file; empty: made
     in the data folder, which only a console on loopback may do."""
+    services: str = ""
+    """TOML file of what citizens may ask for, which are Open311's services, relative to the site file; empty:
+    the one that ships."""
     open311_public: bool = False
     """Whether services and public requests may be read without a token."""
     keep_years: Annotated[float, msgspec.Meta(gt=0, le=100)] = 5.0
     """Cases older than this, counted from their close, lose what is left of a person in them."""
+    keep_years_of: Mapping[str, Annotated[float, msgspec.Meta(gt=0, le=100)]] = {}
+    """The same for some scenarios, by their names: `{ appeal = 3 }`."""
     upstream: UpstreamSection = UpstreamSection()
 
     def __post_init__(self) -> None:

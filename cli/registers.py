@@ -202,11 +202,9 @@ def _hall(loaded: "Settings") -> Iterator["Hall"]:
 def _desk(site: Path) -> Iterator["Registers"]:
     loaded = site_settings.load(site)
     with _hall(loaded) as hall:
-        from desk.registers import Registers
+        from cli import cityhall
 
-        clock, id_ = SystemClock(), loaded.file.site.id
-        parts = id_, hall.journal, hall.store.registers, hall.objects, hall.vault, clock
-        yield Registers(*parts, lambda access: hall.journal.note(f"/{id_}/box/cli", access, clock.wall_us()))
+        yield cityhall.register_desk(loaded, hall, SystemClock())
 
 
 def _mapping(path: Path | None) -> Mapping:

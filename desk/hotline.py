@@ -70,6 +70,7 @@ class Hotline:
         id_of: the case's id for a key.
         locate, find: where a place lies; where an address lies.
         channel: of records that name none.
+        alone: those that name another one are refused.
         zone: of times that say none.
     """
 
@@ -83,6 +84,7 @@ class Hotline:
         find: Find,
         *,
         channel: str = "hotline",
+        alone: bool = False,
         zone: tzinfo,
         now_us: int,
     ) -> None:
@@ -93,6 +95,7 @@ class Hotline:
         self._locate = locate
         self._find = find
         self._channel = channel
+        self._alone = alone
         self._zone = zone
         self._now_us = now_us
         self._titles = {code: services.title(code) for code in services.services}
@@ -108,6 +111,8 @@ class Hotline:
             raise RowRefused("the row is neither UTF-8 nor GB18030; save the file again in one of them")
         reference = _reference(row)
         channel = row.get("channel") or self._channel
+        if self._alone and channel != self._channel:
+            raise RowRefused(f"the record is of {_told(channel)}, and you bring those of {self._channel}")
         category = self._category(row)
         opened = self._time(row, "received", needed=True)
         closed = self._time(row, "closed")

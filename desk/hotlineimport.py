@@ -108,6 +108,7 @@ class HotlineImport:
         *,
         who: str,
         channel: str = "hotline",
+        alone: bool = False,
         dry_run: bool = False,
         reject: Reject | None = None,
         tick: Tick | None = None,
@@ -117,6 +118,7 @@ class HotlineImport:
         Args:
             who: signs it.
             channel: of records that name none.
+            alone: those that name another one are rejected.
             reject: told of each row that cannot be taken, and why.
             tick: told how many rows more were looked at.
 
@@ -125,7 +127,7 @@ class HotlineImport:
             StorageError: what came before is taken; run it again.
         """
         places = _Places(self._store.features.jurisdictions())
-        run = _Run(self._hotline(file, channel, places), reject)
+        run = _Run(self._hotline(file, channel, alone, places), reject)
         chain: Chain | None = None
         left = file.records()
         while some := list(itertools.islice(left, AT_ONCE)):
@@ -142,7 +144,7 @@ class HotlineImport:
                 tick(len(some))
         return run.done()
 
-    def _hotline(self, file: HotlineFile, channel: str, places: "_Places") -> Hotline:
+    def _hotline(self, file: HotlineFile, channel: str, alone: bool, places: "_Places") -> Hotline:
         names = Gazetteer(self._store.features).names()
         return Hotline(
             self._pack,
@@ -152,6 +154,7 @@ class HotlineImport:
             places,
             names.find,
             channel=channel,
+            alone=alone,
             zone=file.zone,
             now_us=self._clock.wall_us(),
         )

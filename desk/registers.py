@@ -136,6 +136,22 @@ class Registers(RegisterLooks):
         version = self._told(ref, RegisterErased(what=PERSON, entry=ref, reason=reason, who=actor.who))
         self._settled(lambda: self._tables.person(ref) is None, ref, version)
 
+    def finish(self, who: str) -> int:
+        """Say of whose key is destroyed that it is, where a kill came between the two; answers how many were
+        still in the store. (That somebody was about to be erased, and by whom, was noted before.)
+
+        Raises:
+            StorageError: journal, store or vault cannot be used.
+        """
+        found, after = 0, ""
+        while entries := self._vault.destroyed(entry_of(PERSON, ""), after):
+            after = entries[-1]
+            refs = [entry.removeprefix(entry_of(PERSON, "")) for entry in entries]
+            for left in self._tables.persons(refs):
+                self._told(left.ref, RegisterErased(what=PERSON, entry=left.ref, reason="asked", who=who))
+                found += 1
+        return found
+
     def _told(self, ref: str, data: RegisterErased) -> int:
         """Journal that the key is gone, whatever was journaled since the store was looked at; answers the
         version. Without its key nobody can change the entry any more."""

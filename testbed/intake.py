@@ -18,7 +18,7 @@ from desk.hotlinefile import HotlineFile
 from desk.hotlineimport import Done, HotlineImport
 from desk.mapbatch import Loaded
 from desk.mapimport import MapDesk
-from desk.registerimport import RegisterImport, Report
+from desk.registerimport import RegisterImport, Report, areas_of
 from desk.synthground import DIVISION
 from events.clock import SystemClock
 from pipeline.projector import catch_up
@@ -94,10 +94,9 @@ class Intake:
 
     def register(self, file: str, what: Literal["person", "home"]) -> Report:
         """A survey."""
-        areas = {one.id: one.area for one in self.store.features.every("building")}
         desk = RegisterImport(
             SITE, self.journal, self.store.registers, self.objects, self.vault, self.clock,
-            lambda building: areas.get(building, ""),
+            areas_of(self.store.features),
         )  # fmt: skip
         return desk.file(self.city / file, what, ACTOR)
 

@@ -105,6 +105,36 @@ def test_words_are_read_by_few_and_each_reading_is_written_down(
         assert said[0].purpose == f"check by {who}"
 
 
+def test_what_a_person_said_is_erased_by_an_administrator_and_the_case_stays(stage: CityStage) -> None:
+    with stage.client("super") as client:
+        body = {
+            "scenario": "matter",
+            "category": "010101",
+            "place": PLACES["grid"],
+            "words": {"text": SECRET},
+        }
+        case = client.post("/city/cases", json=body).json()["case"]
+        path = f"/city/cases/{case}"
+        assert client.post(f"{path}/erasure", json={"reason": "asked"}).status_code == 403
+    with stage.client("admin") as client:
+        assert client.post(f"{path}/erasure", json={"reason": "for fun"}).status_code == 422
+        assert client.post("/city/cases/nothing/erasure", json={"reason": "asked"}).status_code == 404
+        assert client.post(f"{path}/erasure", json={"reason": "asked"}).json() == {
+            "case": case,
+            "again": False,
+        }
+        assert client.post(f"{path}/erasure", json={"reason": "asked"}).json()["again"]
+    with stage.client("super") as client:
+        (words,) = client.get(f"{path}/words", params={"purpose": "a test"}).json()["items"]
+        assert words["erased"]
+        assert SECRET not in str(words)
+        assert client.get(path).json()["state"] == "reported"
+    stage.journal.flush()
+    deeds = [r.event.data for r in stage.journal.read(0, 100_000, ("access",))]
+    said = [(d.who, d.allowed) for d in deeds if isinstance(d, Access) and d.what == "words-erasure"]
+    assert said == [("super", False), ("admin", True), ("admin", True)]
+
+
 @pytest.mark.parametrize("who", PEOPLE)
 def test_the_map_shows_no_case_that_the_inbox_does_not(
     stage: CityStage, cases: dict[str, str], who: str

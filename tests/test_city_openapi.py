@@ -16,7 +16,14 @@ from storage.city.casequery import CaseQuery
 from tests.city_stage import IN_GRID, CityStage, token_of
 
 # Asked of all operations; their own roles for those that the supervisor has no right to.
-ROLES = {"/audit": "auditor", "/days": "admin", "/statistics/findings": "auditor", "/registers": "admin"}
+ROLES = {
+    "/audit": "auditor",
+    "/days": "admin",
+    "/statistics/findings": "auditor",
+    "/registers": "admin",
+    "/imports": "admin",
+    "/exports/persons": "admin",
+}
 REFUSED = (400, 412, 422, 428)
 """What a request that keeps to the description may still be told: no such day, another version, a place
 outside the city ..."""

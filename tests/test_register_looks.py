@@ -11,7 +11,7 @@ from city.persons import check_digit
 from city.rights import Actor
 from desk.registerimport import RegisterImport
 from desk.registers import Registers
-from events.civic import RegisterChanged, register_source
+from events.civic import RegisterChanged, RegisterErased, register_source
 from events.events import Access
 from storage.city.engine import writing
 from storage.city.registerrows import PERSON, PersonRow, entry_of
@@ -320,6 +320,34 @@ def test_an_erasure_is_told_of_though_the_store_is_behind(tmp_path: Path) -> Non
             said.erase(ADMIN, row.ref, "asked")
         told = stage.journal.history(register_source(SITE, "person", row.ref), "register")
         assert [type(event.data).__name__ for event in told] == ["RegisterChanged", "RegisterErased"]
+
+
+def test_an_erasure_that_a_kill_cut_short_is_finished_at_the_next_start(
+    stage: CityStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = Registers(
+        SITE, stage.journal, stage.store.registers, stage.objects, stage.vault, stage.clock,
+        lambda access: stage.journal.note("/demo/test", access, stage.clock.wall_us()),
+    )  # fmt: skip
+    assert said.finish("desk") == 0
+    ref, stays = ref_of(stage, LI), ref_of(stage, WANG)
+
+    def killed(*_: object) -> int:
+        raise InterruptedError("killed here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Registers, "_told", killed)
+        with pytest.raises(InterruptedError):
+            said.erase(ADMIN, ref, "asked")
+    assert stage.store.registers.person(ref) is not None  # its words cannot be read, but it is listed
+    assert said.finish("desk") == 1
+    stage.settled()
+    assert stage.store.registers.person(ref) is None
+    assert stage.store.registers.person(stays) is not None
+    assert said.finish("desk") == 0
+    told = stage.journal.history(register_source(SITE, "person", ref), "register")
+    assert isinstance(told[-1].data, RegisterErased)
+    assert told[-1].data.who == "desk"
 
 
 def test_figures_are_of_nobody_in_particular(stage: CityStage) -> None:

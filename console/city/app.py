@@ -23,6 +23,7 @@ from console.city import (
     days,
     desk,
     exports,
+    imports,
     indicators,
     neighbours,
     ogc,
@@ -50,7 +51,7 @@ from events.errors import (
 )
 
 PARTS = (
-    *(desk, cases, packs, indicators, statistics, ratings, days, audit, exports),
+    *(desk, cases, packs, indicators, statistics, ratings, days, audit, exports, imports),
     *(registers, appeals, neighbours, campaigns, open311, ogc, tiles, places),
 )
 """Each has a router."""

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from city.cases import Case
 from city.rights import OWN, decide
-from city.services import said, shipped
+from city.services import said
 from console.city.auth import permit, reached
 from console.city.cases import CaseId
 from console.city.context import City, city_of
@@ -273,7 +273,7 @@ class ServiceList(msgspec.Struct, frozen=True, kw_only=True):
 def categories(request: Request) -> Response:
     """The public ones are Open311's services."""
     reached(request, "case.read")
-    services = shipped()
+    services = city_of(request).services
     return answer(
         ServiceList(
             code_system=services.code_system,

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from city import steps as rules
 from city.cases import Case
-from city.rights import Actor, decide
+from city.rights import WHOLE, Actor, decide
 from city.scenario import Action, Opening, Step
 from console.city.auth import permit, reached, refused
 from console.city.context import City, city_of
@@ -25,9 +25,11 @@ from console.city.forms import (
     CaseForm,
     CasePage,
     CaseShown,
+    EraseWordsForm,
     StepForm,
     StepList,
     StepShown,
+    WordsErased,
     WordsForm,
     WordsList,
     WordsShown,
@@ -36,6 +38,7 @@ from console.city.forms import (
 )
 from console.city.narrowing import After, Narrowed, narrowed, paging
 from console.problems import Problem
+from desk.caseretention import CaseKeeper, CaseRetention
 from desk.cases import orgs_of
 from desk.effects import OPEN
 from desk.words import Words
@@ -194,6 +197,25 @@ def words(request: Request, id: CaseId, purpose: Purpose) -> Response:
     city.log.plain(actor.who, "words", found.case, purpose)
     city.journal.flush()  # what cannot be written down is not shown
     return answer(WordsList(items=tuple(_words_shown(city, found.case, *key) for key in keys)))
+
+
+@router.post(
+    "/cases/{id}/erasure",
+    summary="Erase what a person said in it",
+    responses=gives(WordsErased, "The key is destroyed; the case itself stays."),
+    openapi_extra=takes(EraseWordsForm, {"reason": "asked"}),
+)
+def erase_words(
+    request: Request, id: CaseId, form: Annotated[EraseWordsForm, reads(EraseWordsForm)]
+) -> Response:
+    found, _ = _case(request, id)
+    actor = permit(request, "person.erase", found.area or WHOLE, what="words-erasure", object=found.case)
+    city = city_of(request)
+    city.log.deed(actor.who, "words-erasure", found.case, form.reason)
+    city.journal.flush()
+    parts = city.journal, city.store, city.objects, city.vault, city.clock, city.site
+    done = CaseKeeper(*parts, CaseRetention()).erase(found.case, form.reason, actor.who)
+    return answer(WordsErased(case=found.case, again=not done))
 
 
 _OPENING = (

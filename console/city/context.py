@@ -1,7 +1,8 @@
 """What the city's endpoints share: the parts they were given, and who asks."""
 
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from zoneinfo import ZoneInfo
@@ -12,6 +13,8 @@ from city.clocks import Calendar
 from city.ratings import RatingRules
 from city.ratingsfile import shipped as shipped_rules
 from city.scenario import Pack
+from city.services import Services
+from city.services import shipped as shipped_services
 from console.access import AccessPolicy, Sessions
 from console.accesslog import AccessLog
 from desk.appeals import Appeals
@@ -46,6 +49,8 @@ class CityParts:
     words: WordsBox
     open311_public: bool = False
     """Whether services and public requests may be read without a token."""
+    services: Services = field(default_factory=shipped_services)
+    """What citizens may ask for."""
     rating_rules: RatingRules | None = None
     """By which property companies are rated; None: those that ship."""
 
@@ -57,11 +62,14 @@ class City(CityParts):
     policy: AccessPolicy
     sessions: Sessions
     log: AccessLog
+    busy: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a whole file is taken in or written."""
 
     @cached_property
     def appeals(self) -> Appeals:
         """The intake of appeals."""
-        return Appeals(self.cases, self.store, self.words, self.vault, self.clock)
+        parts = self.cases, self.store, self.words, self.vault, self.clock
+        return Appeals(*parts, services=self.services)
 
     @cached_property
     def ratings(self) -> RatingDesk:

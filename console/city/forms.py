@@ -158,6 +158,20 @@ class WordsList(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[WordsShown, ...]
 
 
+class EraseWordsForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why what a person said is erased."""
+
+    reason: Literal["asked", "mistake"]
+
+
+class WordsErased(msgspec.Struct, frozen=True, kw_only=True):
+    """Of which case; nobody reads them any more."""
+
+    case: str
+    again: bool
+    """It had been done before."""
+
+
 def shown(case: Case) -> CaseShown:
     """A case as the API shows it: with its due time, and without the keys of its words."""
     fields = {name: getattr(case, name) for name in Case.__struct_fields__}

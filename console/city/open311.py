@@ -14,7 +14,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from city.services import said, shipped
+from city.services import said
 from console.city.auth import refused
 from console.city.context import city_of
 from console.city.describing import FORMS
@@ -142,7 +142,7 @@ def services(
     """Services, by code and group. Those that are not public are left out."""
     check_names(request, _LISTED)
     reader(request, jurisdiction_id, api_key)
-    return answered(format, "services", open311.service_list(shipped(), language_of(request)))
+    return answered(format, "services", open311.service_list(city_of(request).services, language_of(request)))
 
 
 @router.get(
@@ -161,7 +161,7 @@ def service(
     """Which attributes a request of this service has."""
     check_names(request, _LISTED)
     reader(request, jurisdiction_id, api_key)
-    asked = shipped().services.get(service_code)
+    asked = city_of(request).services.services.get(service_code)
     if asked is None or not asked.public:
         raise Open311Error(404, f"service_code {service_code} was not found; GET services lists them")
     return answered(format, "service_definition", open311.definition(asked, language_of(request)))
@@ -284,7 +284,7 @@ def _created(request: Request, format: str, fields: list[tuple[str, str]]) -> Re
     actor = actor_of(request, given.get("api_key", ""))
     if actor is None:
         raise Open311Error(403, "api_key was not provided; ask the desk's administrator for one")
-    asked = report(fields, shipped())
+    asked = report(fields, city_of(request).services)
     taken = _report(asked)
     appeals = city.appeals
     ticket = appeals.ticket(taken, actor)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from city.cases import Case
 from city.rights import OWN, Actor, decide, reach
-from city.services import Language, shipped
+from city.services import Language
 from console.city.auth import refused, viewer_of
 from console.city.context import City, city_of
 from console.problems import Problem
@@ -140,7 +140,7 @@ def shown(city: City, case: Case, language: Language) -> open311.RequestShown:
     if case.area:
         area = city.store.features.get("jurisdiction", case.area)
         address = area.name if area else ""
-    return open311.request_shown(case, shipped(), city.packs[SCENARIO], language, address)
+    return open311.request_shown(case, city.services, city.packs[SCENARIO], language, address)
 
 
 # -- answers

@@ -124,10 +124,10 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
     ref: str
 
 
-def _desk(request: Request) -> tuple[Registers, Actor]:
+def registers_of(request: Request) -> tuple[Registers, Actor]:
+    """The registers' desk, and who asks. Raises Problem 401."""
     city = city_of(request)
     actor = known(request, "registers").actor
-
     tables = city.store.registers
     desk = Registers(city.site, city.journal, tables, city.objects, city.vault, city.clock, city.log.written)
     return desk, actor
@@ -150,7 +150,7 @@ def persons(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     day: Day = "",
 ) -> Response:
-    desk, actor = _desk(request)
+    desk, actor = registers_of(request)
     try:
         items, following = desk.page(actor, area, care, after, limit, day)
     except MissingValue as error:
@@ -172,8 +172,8 @@ def persons(
     ),
 )
 def enter(request: Request, form: Annotated[EntryForm, reads(EntryForm)]) -> Response:
-    """A survey brings many at once: `linli registers import`."""
-    desk, actor = _desk(request)
+    """A survey brings many at once: POST /imports/registers/person."""
+    desk, actor = registers_of(request)
     try:
         ref = desk.enter(actor, form.doc, form.facts, form.care)
     except (MissingValue, FactsDisagree) as error:
@@ -187,7 +187,7 @@ def enter(request: Request, form: Annotated[EntryForm, reads(EntryForm)]) -> Res
     responses=gives(Shown, "Masked, or in full where a purpose was stated and the role includes it."),
 )
 def person(request: Request, ref: Ref, purpose: Purpose = "", day: Day = "") -> Response:
-    desk, actor = _desk(request)
+    desk, actor = registers_of(request)
     if purpose and len(purpose.strip()) < 3:
         raise Problem(400, "state the purpose in words, at least 3 characters", "purpose")
     return answer(_found(lambda: desk.person(actor, ref, purpose.strip(), day)))
@@ -200,7 +200,7 @@ def person(request: Request, ref: Ref, purpose: Purpose = "", day: Day = "") -> 
     openapi_extra=takes(LookUpForm, {"identity": "11010519491231002X", "purpose": "residence certificate"}),
 )
 def look_up(request: Request, form: Annotated[LookUpForm, reads(LookUpForm)]) -> Response:
-    desk, actor = _desk(request)
+    desk, actor = registers_of(request)
     try:
         return answer(LookUp(person=desk.find(actor, form.identity, form.purpose)))
     except MissingValue as error:
@@ -216,7 +216,7 @@ def look_up(request: Request, form: Annotated[LookUpForm, reads(LookUpForm)]) ->
 def change(request: Request, ref: Ref, form: Annotated[ChangeForm, reads(ChangeForm)]) -> Response:
     """A `fact` says where the person lives, is registered or holds a home from a day on; what it takes the
     place of ends that day."""
-    desk, actor = _desk(request)
+    desk, actor = registers_of(request)
     try:
         version = _found(
             lambda: desk.change(actor, ref, form.version, doc=form.doc, care=form.care, fact=form.fact)
@@ -230,7 +230,7 @@ def change(request: Request, ref: Ref, form: Annotated[ChangeForm, reads(ChangeF
     "/persons/{ref}/visits", summary="Visits and referrals", responses=gives(VisitList, "The latest first.")
 )
 def visits(request: Request, ref: Ref) -> Response:
-    desk, actor = _desk(request)
+    desk, actor = registers_of(request)
     return answer(VisitList(items=_found(lambda: desk.visits(actor, ref))))
 
 
@@ -242,7 +242,7 @@ def visits(request: Request, ref: Ref) -> Response:
     openapi_extra=takes(VisitForm, {"kind": "visit", "words": "well; asks for a handrail"}),
 )
 def visit(request: Request, ref: Ref, form: Annotated[VisitForm, reads(VisitForm)]) -> Response:
-    desk, actor = _desk(request)
+    desk, actor = registers_of(request)
     made = _found(lambda: desk.visit(actor, ref, form.kind, form.org, form.words))
     return answer(Visited(visit=made), 201)
 
@@ -254,7 +254,7 @@ def visit(request: Request, ref: Ref, form: Annotated[VisitForm, reads(VisitForm
     openapi_extra=takes(EraseForm, {"reason": "asked"}),
 )
 def erase(request: Request, ref: Ref, form: Annotated[EraseForm, reads(EraseForm)]) -> Response:
-    desk, actor = _desk(request)
+    desk, actor = registers_of(request)
     _found(lambda: desk.erase(actor, ref, form.reason))
     return answer(Erased(ref=ref))
 
@@ -265,7 +265,7 @@ def erase(request: Request, ref: Ref, form: Annotated[EraseForm, reads(EraseForm
     responses=gives(HomeShown, "Who lives there, is registered there or holds it on the day; masked."),
 )
 def home(request: Request, home: HomeCode, day: Day = "9999-12-30") -> Response:
-    desk, actor = _desk(request)
+    desk, actor = registers_of(request)
     found, some = _found(lambda: desk.of_home(actor, home, day or "9999-12-30"))
     return answer(HomeShown(home=found, persons=some))
 
@@ -276,7 +276,7 @@ def home(request: Request, home: HomeCode, day: Day = "9999-12-30") -> Response:
     responses=gives(Sums, "Figures; nobody in particular."),
 )
 def sums(request: Request, area: Area = "") -> Response:
-    desk, actor = _desk(request)
+    desk, actor = registers_of(request)
     return answer(desk.sums(actor, area, ""))
 
 

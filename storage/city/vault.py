@@ -131,6 +131,18 @@ class Vault:
                 gone |= set(rows.scalars())
         return frozenset(gone)
 
+    def destroyed(self, prefix: str, after: str = "", limit: int = 1000) -> list[str]:
+        """Entries that begin so and whose key was destroyed, in order, from the one after `after` on."""
+        named = KEYS.c.entry.startswith(prefix, autoescape=True)
+        asked = (
+            select(KEYS.c.entry)
+            .where(KEYS.c.wrapped.is_(None), named, KEYS.c.entry > after)
+            .order_by(KEYS.c.entry)
+            .limit(limit)
+        )
+        with reading(self._engine) as connection:
+            return list(connection.execute(asked).scalars())
+
     def blind(self, text: str) -> bytes:
         """16 bytes by which the same text is found again, and which tell nobody without the key what it is
         (HMAC-SHA256, cut)."""
