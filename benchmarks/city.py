@@ -6,9 +6,10 @@
 components, 2,467,000 appeals over three years). Then, for each store, one process brings it in through the
 importers that everybody uses (the second store takes a hotline's records from the first one's journal:
 reading them is the same work for both), and another one, which has done nothing else, answers what people
-ask; its memory is the service's. Time is the wall's; beside it stands what of it the process itself computed
-(`own_share`, `own_p95_ms`): the rest it waited for the disk, the database, or for others on a machine that it
-has not for itself.
+ask; its memory is the service's. Before cases are moved and questions asked, PostgreSQL is vacuumed once, as
+it does by itself soon after so many rows came. Time is the wall's; beside it stands what of it the process
+itself computed (`own_share`, `own_p95_ms`): the rest it waited for the disk, the database, or for others on a
+machine that it has not for itself.
 """
 
 import argparse

@@ -91,6 +91,18 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     journal, sealed anew; None: from their file."""
 
 
+def at_rest(where: Where) -> None:
+    """After so much at once PostgreSQL is given what its autovacuum does by itself within some minutes."""
+    if not where.store.startswith("postgresql://"):
+        return
+    import psycopg
+
+    for dsn in (where.store, where.vault):
+        with psycopg.connect(dsn, autocommit=True) as link:
+            link.execute("VACUUM (ANALYZE)")
+            link.execute("CHECKPOINT")
+
+
 def load(where: Where, order: Order) -> dict[str, Any]:
     """Everything, in the order in which a city would do it; answers rates by what was brought in."""
     city, plan, events = Path(order.city), order.plan, order.events
@@ -120,6 +132,7 @@ def load(where: Where, order: Order) -> dict[str, Any]:
             list(_spots(Ground(plan, order.seed))), order.holders, (synth.SURVEY_DAY + 1) * 86_400_000_000
         ).events(events)
         records = [Record(n, event, "bench") for n, event in enumerate(matters, 1)]
+        at_rest(where)
         with meter.of("case_events", events):
             for first in range(0, events, AT_ONCE):
                 desk.store.apply("bench", records[first : first + AT_ONCE])
