@@ -7,7 +7,7 @@ that has ended. Nothing of the batch can be read without the vault, and none of 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -311,6 +311,21 @@ class _Run:
         if before != row.number:
             raise Refusal("", f"{what} is in row {before} already; a file says it once")
 
+    def _merged(self, entry: PersonEntry | None, new: tuple[Fact, ...]) -> tuple[Fact, ...]:
+        facts = entry.facts if entry is not None else ()
+        if entry is None or not facts:
+            return new
+        try:
+            for fact in new:
+                facts = with_fact(facts, fact)
+        except FactsDisagree as e:
+            seen = decide(self.actor, "person.read", entry.area).allowed
+            elsewhere = (
+                "it disagrees with what another jurisdiction says of this person for that day; ask there"
+            )
+            raise Refusal("since", str(e) if seen else elsewhere) from None
+        return facts
+
     def _homes(self, read: Sequence[tuple[Row, Home]]) -> None:
         found: list[Home] = []
         for row, home in read:
@@ -354,7 +369,7 @@ class _Run:
                 if erased and entry_of(PERSON, ref) in erased:
                     raise Refusal("", "this person was erased; somebody has to enter them anew, by hand")
                 entry, doc = before.get(ref, (None, None))
-                facts = _merged(entry.facts if entry else (), draft.facts)
+                facts = self._merged(entry, draft.facts)
                 lives, area = _place(facts, homes)
                 self._may(area)
             except Refusal as e:
@@ -387,18 +402,6 @@ def areas_of(features: FeatureTables) -> Callable[[str], str]:
         return feature.area if feature is not None else ""
 
     return area_of
-
-
-def _merged(before: tuple[Fact, ...], new: Iterable[Fact]) -> tuple[Fact, ...]:
-    if not before:
-        return tuple(new)
-    facts = before
-    for fact in new:
-        try:
-            facts = with_fact(facts, fact)
-        except FactsDisagree as e:
-            raise Refusal("since", str(e)) from None
-    return facts
 
 
 def _place(facts: Sequence[Fact], homes: Mapping[str, Home]) -> tuple[str, str]:

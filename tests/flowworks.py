@@ -24,8 +24,9 @@ from events.events import AlertCleared, AlertRaised, AnyPayload, Event, Judged, 
 from events.ids import event_id
 from events.media import parse_rfc3339
 from pipeline.projector import catch_up
+from storage.city.master import MASTER_BYTES
 from storage.city.store import CityStore
-from storage.city.vault import MASTER_BYTES, Vault
+from storage.city.vault import Vault
 from storage.journal import Journal
 from storage.logbus import LogBus
 from storage.objects import FolderObjects

@@ -135,6 +135,18 @@ def test_who_is_of_another_jurisdiction_is_not_taken(stage: CityStage) -> None:
     assert f"{FAR} is outside clerk1's jurisdiction" in done["first"][0]["why"]
 
 
+def test_what_disagrees_with_another_jurisdiction_is_not_told(stage: CityStage) -> None:
+    homed(stage)
+    elsewhere = people(f"1,Li,{LI},,,,H9,2020-01-01,,owner,")
+    assert sent(stage, "admin", "registers/person", elsewhere).json()["taken"] == 1
+    text = people(f"1,Li,{LI},,,,H1,2020-01-01,,owner,")
+    (mine,) = sent(stage, "clerk1", "registers/person", text).json()["first"]
+    assert mine["why"].startswith("it disagrees with what another jurisdiction says")
+    assert "H9" not in str(mine)
+    (whole,) = sent(stage, "admin", "registers/person", text).json()["first"]
+    assert "H9 and H1" in whole["why"]
+
+
 # -- the map
 
 
