@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -49,6 +48,8 @@ CHUNK = 20_000
 """Rows looked at together: references are random, the more, the fewer pages of the vault each one takes."""
 PART = 100_000
 """Entries of one batch, which is in memory as a whole: a larger import is several events."""
+_SINGLY = 200
+"""Buildings that are asked for one by one."""
 PREFIX = "registers/"
 """Of the keys of objects."""
 Progress = Callable[[int], None]
@@ -394,12 +395,20 @@ class _Run:
 
 
 def areas_of(features: FeatureTables) -> Callable[[str], str]:
-    """A building's jurisdiction by the map, each asked for once."""
+    """A building's jurisdiction by the map: each asked for once, and after some all of them at once."""
+    known: dict[str, str] = {}
+    whole = False
 
-    @cache
     def area_of(building: str) -> str:
-        feature = features.get("building", building)
-        return feature.area if feature is not None else ""
+        nonlocal whole
+        if building not in known and not whole:
+            if len(known) < _SINGLY:
+                feature = features.get("building", building)
+                known[building] = feature.area if feature is not None else ""
+            else:
+                known.update((one.id, one.area) for one in features.every("building"))
+                whole = True
+        return known.get(building, "")
 
     return area_of
 

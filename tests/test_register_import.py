@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from city.features import Feature
 from city.persons import check_digit
 from city.rights import Actor
 from desk import registercheck as check
 from desk.registercheck import Refusal
-from desk.registerimport import RegisterImport, Report
+from desk.registerimport import RegisterImport, Report, areas_of
 from desk.synth import City, make
 from desk.synthground import Plan
 from events.clock import SystemClock
@@ -244,3 +245,21 @@ def test_a_survey_of_many_persons(tmp_path: Path, where: Path | str) -> None:
         assert (again.taken, again.unchanged) == (0, plan.persons)
     finally:
         desk.close()
+
+
+def test_many_buildings_are_asked_for_at_once_and_say_the_same() -> None:
+    asked: list[str] = []
+
+    class Features:
+        def get(self, layer: str, code: str) -> Feature | None:
+            asked.append(code)
+            return Feature(id=code, what=layer, parent="370481001001") if code != "B3" else None
+
+        def every(self, layer: str) -> Iterator[Feature]:
+            asked.append("all")
+            yield from (Feature(id=f"B{n}", what=layer, parent="370481001001") for n in range(1000) if n != 3)
+
+    area_of = areas_of(Features())  # type: ignore[arg-type]
+    said = [area_of(f"B{n}") for n in (*range(500), *range(500), 2000)]
+    assert [n for n, area in enumerate(said) if not area] == [3, 503, 1000]
+    assert len(asked) == len(set(asked)) == 201
