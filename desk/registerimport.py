@@ -45,7 +45,7 @@ from storage.journal import Journal
 from storage.objects import Objects
 
 CHUNK = 20_000
-"""Rows looked at together: references are random, the more, the fewer pages of the vault each one takes."""
+"""Rows looked at together. References are random: of more rows each takes fewer pages of the vault."""
 PART = 100_000
 """Entries of one batch, which is in memory as a whole: a larger import is several events."""
 _SINGLY = 200
@@ -313,9 +313,9 @@ class _Run:
             raise Refusal("", f"{what} is in row {before} already; a file says it once")
 
     def _merged(self, entry: PersonEntry | None, new: tuple[Fact, ...]) -> tuple[Fact, ...]:
-        facts = entry.facts if entry is not None else ()
-        if entry is None or not facts:
+        if entry is None or not entry.facts:
             return new
+        facts = entry.facts
         try:
             for fact in new:
                 facts = with_fact(facts, fact)

@@ -18,7 +18,7 @@ from console.city.auth import permit, reached
 from console.city.cases import CaseId
 from console.city.context import City, city_of
 from console.city.describing import answer, gives, reads, takes
-from console.city.forms import CasePage, CaseShown, Code, Lat, Line, Lon, WordsForm, shown
+from console.city.forms import PRINTED, CasePage, CaseShown, Code, Lat, Line, Lon, WordsForm, shown
 from console.city.narrowing import After, paging
 from console.problems import Problem
 from desk.appeallinks import SCENARIO
@@ -51,7 +51,7 @@ class AppealForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     address_id: Line = ""
     channel: Annotated[str, msgspec.Meta(max_length=40, pattern=r"^[A-Za-z0-9_.-]*$")] = ""
     """By which it came: hotline, online ...; of a channel's own token always that channel."""
-    reference: Annotated[str, msgspec.Meta(max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")] = ""
+    reference: Annotated[str, msgspec.Meta(max_length=100, pattern=PRINTED)] = ""
     """Its number there; the same one again is the same appeal."""
     occurred_us: Annotated[int, msgspec.Meta(ge=0, le=1 << 52)] = 0
     severity: Literal["info", "minor", "major", "critical"] = "minor"
@@ -217,7 +217,7 @@ def like(
 class TokenWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """For what the token is wanted."""
 
-    purpose: Annotated[str, msgspec.Meta(min_length=3, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    purpose: Annotated[str, msgspec.Meta(min_length=3, max_length=200, pattern=PRINTED)]
 
 
 class TokenAgain(msgspec.Struct, frozen=True, kw_only=True):

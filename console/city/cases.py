@@ -20,6 +20,7 @@ from console.city.auth import permit, reached, refused
 from console.city.context import City, city_of
 from console.city.describing import answer, gives, reads, takes
 from console.city.forms import (
+    PRINTED,
     ActionList,
     ActionShown,
     CaseForm,
@@ -49,13 +50,12 @@ from storage.city.casequery import StepRow
 router = APIRouter(tags=["cases"])
 
 MOST = 500
-_PRINTED = r"^[^\x00-\x1f\x7f-\x9f]*$"
 _ETAG = re.compile(r'(?:W/)?"([0-9]{1,9})"')
 
 CaseId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:-]{1,80}$", examples=["0c9tn4g5m1o0v8a6k2q7e3u1s5"])]
 Purpose = Annotated[
     str,
-    Query(min_length=3, max_length=200, pattern=_PRINTED, examples=["call back"]),
+    Query(min_length=3, max_length=200, pattern=PRINTED, examples=["call back"]),
 ]
 EXAMPLE = shown(
     Case(

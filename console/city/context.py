@@ -1,7 +1,8 @@
 """What the city's endpoints share: the parts they were given, and who asks."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -17,9 +18,11 @@ from city.services import Services
 from city.services import shipped as shipped_services
 from console.access import AccessPolicy, Sessions
 from console.accesslog import AccessLog
+from console.problems import Problem
 from desk.appeals import Appeals
 from desk.cases import CaseDesk
 from desk.days import DayDesk
+from desk.mapimport import MapDesk
 from desk.ratings import RatingDesk
 from desk.words import WordsBox
 from events.clock import Clock
@@ -63,7 +66,7 @@ class City(CityParts):
     sessions: Sessions
     log: AccessLog
     busy: threading.Lock = field(default_factory=threading.Lock)
-    """Held while a whole file is taken in or written."""
+    """Held by `alone`."""
 
     @cached_property
     def appeals(self) -> Appeals:
@@ -81,6 +84,27 @@ class City(CityParts):
     def days(self) -> DayDesk:
         """Changes of the working calendar."""
         return DayDesk(self.journal, self.clock, self.site)
+
+    @cached_property
+    def map(self) -> MapDesk:
+        """The desk that changes the map."""
+        parts = self.journal, self.store, self.objects, self.clock, self.site, self.code
+        return MapDesk(*parts, zone=self.calendar.zone)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While a whole file is taken in or written: one at a time, for each takes a core.
+
+        Raises:
+            Problem: 503, another one is on its way.
+        """
+        if not self.busy.acquire(blocking=False):
+            text = "another file is on its way; send this again when it is done"
+            raise Problem(503, text, headers={"retry-after": "5"})
+        try:
+            yield
+        finally:
+            self.busy.release()
 
     def midnight(self, day: date) -> int:
         """When the day begins here, microseconds since 1970."""

@@ -19,7 +19,7 @@ from console.city.auth import known, permit
 from console.city.cases import Purpose
 from console.city.context import City, city_of
 from console.city.describing import reads, takes
-from console.city.forms import shown
+from console.city.forms import PRINTED, shown
 from console.city.narrowing import Narrowed, narrowed
 from console.city.registers import registers_of
 from console.problems import Problem
@@ -56,7 +56,7 @@ class PersonsForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     area: Annotated[str, msgspec.Meta(max_length=60, pattern=r"^[0-9A-Za-z-]*$")] = ""
     """Jurisdiction; '': all in the caller's own."""
-    purpose: Annotated[str, msgspec.Meta(min_length=3, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    purpose: Annotated[str, msgspec.Meta(min_length=3, max_length=200, pattern=PRINTED)]
 
 
 def _file(kind: str, text: str) -> dict[int | str, dict[str, Any]]:
@@ -144,17 +144,13 @@ def export_map(
 def _written(request: Request, name: str, kind: str, write: Callable[[Path], None]) -> Response:
     """A file that is made first and sent then, one at a time; its name is gone before the first byte is sent,
     and the rest of it with the last, whoever breaks off. Raises Problem 503."""
-    city = city_of(request)
-    if not city.busy.acquire(blocking=False):
-        text = "another file is on its way; ask again when it is done"
-        raise Problem(503, text, headers={"retry-after": "5"})
-    try:
-        with tempfile.TemporaryDirectory(prefix="linli-") as folder:  # for its owner alone
-            path = Path(folder) / name
-            write(path)
-            file, size = path.open("rb"), path.stat().st_size
-    finally:
-        city.busy.release()
+    with (
+        city_of(request).alone(),
+        tempfile.TemporaryDirectory(prefix="linli-") as folder,
+    ):  # for its owner alone
+        path = Path(folder) / name
+        write(path)
+        file, size = path.open("rb"), path.stat().st_size
     headers = {"content-disposition": f'attachment; filename="{name}"', "content-length": str(size)}
     return StreamingResponse(_blocks(file), media_type=kind, headers=headers)
 

@@ -8,7 +8,9 @@ from city.cases import Case
 from events.civic import Fact
 from events.payload import Place
 
-Line = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+PRINTED = r"^[^\x00-\x1f\x7f-\x9f]*$"
+"""A text without control characters."""
+Line = Annotated[str, msgspec.Meta(max_length=200, pattern=PRINTED)]
 """One line."""
 Text = Annotated[str, msgspec.Meta(max_length=4000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
 """Lines of a person."""

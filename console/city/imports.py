@@ -22,12 +22,13 @@ from city.rights import OWN, WHOLE, Actor
 from console.city.auth import known, needs, permit
 from console.city.context import City, city_of
 from console.city.describing import answer, gives
+from console.city.forms import PRINTED
 from console.problems import Problem
 from desk.appeallinks import SCENARIO
 from desk.hotlinefile import HotlineFile, HotlineMapping
 from desk.hotlineimport import HotlineImport
 from desk.mapbatch import write_rejected
-from desk.mapimport import MapDesk, Options
+from desk.mapimport import Options
 from desk.registerfiles import Rejected, RejectFile, Row
 from desk.registerimport import RegisterImport, areas_of
 from events.errors import ConfigError
@@ -56,7 +57,7 @@ Field = Annotated[
     Query(max_length=40, description="field=column, where the file's heading is not a usual one; repeated."),
 ]
 Complete = Annotated[bool, Query(description="The file has all there is: what it lacks is gone.")]
-Short = Annotated[str, Query(max_length=80, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+Short = Annotated[str, Query(max_length=80, pattern=PRINTED)]
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,9 +185,7 @@ def places(
     actor = permit(request, "map.write", _own(request))
     city = city_of(request)
     with _lying(city, file, name) as (path, aside):
-        desk = MapDesk(city.journal, city.store, city.objects, city.clock, city.site, city.code,
-                       zone=city.calendar.zone)  # fmt: skip
-        loaded = desk.load(path, what, actor, Options(fields=_pairs(field), complete=complete), dry=dry)
+        loaded = city.map.load(path, what, actor, Options(fields=_pairs(field), complete=complete), dry=dry)
         if loaded.rows:
             write_rejected(aside, loaded)
         report = loaded.report
@@ -277,27 +276,20 @@ def _pairs(given: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def _lying(city: City, file: _File, name: str) -> Iterator[tuple[Path, Path]]:
-    """The file on the disk, for its owner alone and for so long, and where rejected rows go. One at a time:
-    each takes a core.
+    """The file on the disk, for its owner alone and for so long, and where rejected rows go.
 
     Raises:
         Problem: 422 what a `ConfigError` says, 503 another one is on its way.
     """
-    if not city.busy.acquire(blocking=False):
-        text = "another file is on its way; send this one again when it is done"
-        raise Problem(503, text, headers={"retry-after": "5"})
-    try:
-        with tempfile.TemporaryDirectory(prefix="linli-") as folder:
-            path = Path(folder) / f"{Path(name).stem[:60] or 'file'}{file.suffix}"
-            aside = Path(folder) / "aside" / f"rejected{'.csv' if file.suffix == '.xlsx' else file.suffix}"
-            aside.parent.mkdir()
-            path.write_bytes(file.body)
-            try:
-                yield path, aside
-            except ConfigError as error:
-                raise Problem(422, str(error).replace(f"{folder}/", ""), "body") from error
-    finally:
-        city.busy.release()
+    with city.alone(), tempfile.TemporaryDirectory(prefix="linli-") as folder:
+        path = Path(folder) / f"{Path(name).stem[:60] or 'file'}{file.suffix}"
+        aside = Path(folder) / "aside" / f"rejected{'.csv' if file.suffix == '.xlsx' else file.suffix}"
+        aside.parent.mkdir()
+        path.write_bytes(file.body)
+        try:
+            yield path, aside
+        except ConfigError as error:
+            raise Problem(422, str(error).replace(f"{folder}/", ""), "body") from error
 
 
 def _text(path: Path) -> str:

@@ -12,15 +12,16 @@ from starlette.requests import Request
 from city.rights import OWN, Action, within
 from console.city.auth import reached
 from console.city.context import city_of
+from console.city.forms import PRINTED
 from console.problems import Problem
 from storage.city.casequery import BBox, CaseQuery
 
-_WORD = r"^[^\x00-\x1f\x7f-\x9f]*$"
 _CODE = r"^[A-Za-z0-9_.:/+-]*$"
 MOST_US = 1 << 52
-Word = Annotated[str, Query(max_length=200, pattern=_WORD)]
+Word = Annotated[str, Query(max_length=200, pattern=PRINTED)]
 After = Annotated[
-    str, Query(max_length=400, pattern=_WORD, description="`next` of the page before, with the same filters.")
+    str,
+    Query(max_length=400, pattern=PRINTED, description="`next` of the page before, with the same filters."),
 ]
 Code = Annotated[str, Query(max_length=80, pattern=_CODE)]
 Moment = Annotated[int, Query(ge=0, le=MOST_US, description="Microseconds since 1970; 0: no bound.")]

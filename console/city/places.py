@@ -19,7 +19,6 @@ from console.city.auth import needs, permit, reached
 from console.city.context import city_of
 from console.city.describing import answer, gives, reads, takes
 from console.problems import Problem
-from desk.mapimport import MapDesk
 from events.civic import Fact
 from events.errors import ConfigError, NoSuchThing, NotShownYet, VersionConflict
 
@@ -114,7 +113,7 @@ def _change(
     request: Request, feature: Feature, version: int, matched: bool, *, gone: bool = False
 ) -> Response:
     what, id = _known(feature.what), feature.id
-    desk = _desk(request)
+    desk = city_of(request).map
     was = city_of(request).store.features.get(what, id)
     actor = permit(request, "map.write", was.area if was is not None else WHOLE, what="map.write", object=id)
     try:
@@ -140,7 +139,7 @@ def _shown(request: Request, what: str, id: str) -> Response:
     gone = found is None and not (before and actor.place == WHOLE)
     if (gone or not seen) and request.method != "DELETE":
         raise Problem(404, f"there is no {what} {id!r}, as far as you may see")
-    version = _desk(request).version(what, id)
+    version = city_of(request).map.version(what, id)
     shown = PlaceShown(
         version=version,
         feature=None if text is None or not seen else msgspec.json.decode(text),
@@ -150,11 +149,6 @@ def _shown(request: Request, what: str, id: str) -> Response:
         ),
     )
     return answer(shown, 200, {"etag": f'"{version}"'})
-
-
-def _desk(request: Request) -> MapDesk:
-    city = city_of(request)
-    return MapDesk(city.journal, city.store, city.objects, city.clock, city.site, city.code)
 
 
 def _known(what: str) -> str:

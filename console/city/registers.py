@@ -14,7 +14,7 @@ from city.rights import Actor
 from console.city.auth import known
 from console.city.context import city_of
 from console.city.describing import answer, gives, reads, takes
-from console.city.forms import Line, Text
+from console.city.forms import PRINTED, Line, Text
 from console.problems import Problem
 from desk.registers import Registers, Shown, VisitShown
 from events.errors import MissingValue, NoSuchThing
@@ -22,10 +22,9 @@ from storage.city.registerrows import Sums
 
 router = APIRouter(tags=["registers"])
 
-_PRINTED = r"^[^\x00-\x1f\x7f-\x9f]*$"
 Ref = Annotated[str, Path(pattern=r"^[0-9a-f]{24}$", examples=["0f3a9c51d2b74e68a1c05d3e"])]
 HomeCode = Annotated[str, Path(pattern=r"^[!-~]{1,80}$", examples=["990481001001G01B001U1R0101"])]
-Purpose = Annotated[str, Query(max_length=200, pattern=_PRINTED, examples=["care visit on 12 March"])]
+Purpose = Annotated[str, Query(max_length=200, pattern=PRINTED, examples=["care visit on 12 March"])]
 Day = Annotated[
     str,
     Query(pattern=r"^([0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$", examples=["2026-01-31"]),
@@ -60,7 +59,7 @@ class LookUpForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """An exact look-up. The number is in the body, so that it is in no log of addresses."""
 
     identity: Line
-    purpose: Annotated[str, msgspec.Meta(min_length=3, max_length=200, pattern=_PRINTED)]
+    purpose: Annotated[str, msgspec.Meta(min_length=3, max_length=200, pattern=PRINTED)]
 
 
 class LookUp(msgspec.Struct, frozen=True, kw_only=True):

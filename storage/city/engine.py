@@ -132,7 +132,7 @@ def _room(connection: Connection) -> Iterator[Callable[[], None]]:
     """For a transaction that writes into SQLite more of its cache, or what it changes would be written twice.
 
     And where it changed much (the value is called before it commits), what it wrote into the log is copied
-    into the file beside the next one, not before it: that took half of the time with millions of cases.
+    into the file beside the next one, not before it: that took a third of the time with millions of cases.
     """
     if is_postgres(connection):
         yield lambda: None
